@@ -1,0 +1,52 @@
+# make run, make test: on current TensorFlow. make run-tf1, make test-tf1: on TensorFlow 1.0.0.
+# The first call makes the virtual environment. PYTHON=/path/to/python names the interpreter.
+
+.PHONY: run test run-tf1 test-tf1 lint clean
+
+run: .venv/ready
+	$(call run_scripts,.venv)
+
+test: .venv/ready
+	.venv/bin/python -m pytest tests
+
+run-tf1: .venv-tf1/ready
+	$(call run_scripts,.venv-tf1)
+
+test-tf1: .venv-tf1/ready
+	.venv-tf1/bin/python -m pytest tests
+
+lint: .venv/ready
+	.venv/bin/python -m ruff check .
+	.venv/bin/python -m ruff format --check .
+
+clean:
+	rm -rf .venv .venv-tf1
+
+define run_scripts
+$(1)/bin/python 01_feed_dict_baseline.py
+$(1)/bin/python 02_queue_hang_demo.py
+$(1)/bin/python 03_queue_runner_demo.py
+$(1)/bin/python 04_queue_pipeline_training.py
+endef
+
+# The newest pip for Python 3.6 is 21.3.1; the one that comes with it picks wheels it can't install.
+define install
+$(1)/bin/python -m pip install --quiet "pip>=21.3.1"
+$(1)/bin/python -m pip install --quiet -r $(2) -r tests/requirements.txt
+touch $(1)/ready
+endef
+
+# An environment whose Python has since been removed is of no use.
+$(shell for venv in .venv .venv-tf1; do [ -x $$venv/bin/python ] || rm -rf $$venv; done)
+
+.venv/ready: requirements.txt tests/requirements.txt
+	@"$(or $(PYTHON),python3)" -c "import common; common.check_python()"
+	"$(or $(PYTHON),python3)" -m venv .venv
+	$(call install,.venv,requirements.txt)
+
+.venv-tf1/ready: requirements-cpu.txt tests/requirements.txt
+	@"$(or $(PYTHON),python3.6)" -c "import sys; sys.exit(sys.version_info[:2] != (3, 6))" 2>/dev/null || \
+	{ echo "TensorFlow 1.0.0 needs Python 3.6: get it with 'pyenv install 3.6.15' or" \
+	"'conda create -n py36 python=3.6', then add PYTHON=/path/to/python3.6 to this command." >&2; exit 1; }
+	"$(or $(PYTHON),python3.6)" -m venv .venv-tf1
+	$(call install,.venv-tf1,requirements-cpu.txt)
