@@ -1,0 +1,45 @@
+"""02: why a queue hangs: it is filled once, with 3 scalars, and dequeued 4 times.
+
+There is one thread. While it waits for an element, nobody is left to bring one.
+"""
+
+import math
+
+import common
+from common import tf
+
+FLAGS = common.parse_flags(__doc__, "patience seed")
+tf.set_random_seed(FLAGS.seed)
+
+# Three scalars from N(-1, 4): as many as the queue holds.
+x_input_data = tf.random_normal([3], mean=-1.0, stddev=4.0)
+queue = tf.FIFOQueue(capacity=3, dtypes=[tf.float32], shapes=[[]], name="queue")
+enqueue = queue.enqueue_many(x_input_data)
+size = queue.size()
+
+# tf.Print passes its input on and prints, to stderr, whenever that runs in the graph.
+x = queue.dequeue()
+with tf.control_dependencies([x]):  # or the elements might be counted before one is taken out
+    left = queue.size()
+x = tf.Print(x, data=[x, left], message="Dequeued, elements left: ")
+
+
+def hanging(seconds):
+    return "  hanging for {} s, elements in the queue: {}".format(seconds, sess.run(size))
+
+
+with tf.Session() as sess:
+    sess.run(enqueue)  # from this thread, and only once
+    for _ in range(3):
+        sess.run(x)
+
+    print("The queue is empty. The 4th dequeue:")
+    # A run that takes longer than its timeout is given up; 0 stands for no timeout.
+    patience = tf.RunOptions(timeout_in_ms=math.ceil(1000 * FLAGS.patience))
+    try:
+        with common.every_second(hanging):
+            sess.run(x, options=patience)
+    except tf.errors.DeadlineExceededError:
+        print("Gave up. A dequeue from an empty queue waits until somebody enqueues. The only")
+        print("thread that could do so is the one that waits, so it would wait for ever. Filling")
+        print("the queue needs a thread of its own: see 03.")

@@ -1,0 +1,613 @@
+"""What the four scripts share: TensorFlow itself, the "filesystem", the model, the clock.
+
+The lesson is in the scripts; this is what keeps them short. No f-strings and the like:
+a Python that is too old must get as far as the line that says so.
+"""
+
+from __future__ import print_function
+
+import argparse
+import contextlib
+import functools
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+import types
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+
+# ------------------------------------------------------------------ TensorFlow itself
+
+
+def check_python():
+    """Exit with status 1 and one line if there is no TensorFlow for this Python."""
+    version = sys.version_info[:2]
+    if version != (3, 6) and not (3, 9) <= version <= (3, 13):
+        sys.exit(
+            "Python {}.{} won't do: install Python 3.9 to 3.13, for TensorFlow 2, "
+            "or 3.6, for TensorFlow 1.0.0.".format(*version)
+        )
+
+
+if sys.version_info < (3, 6):
+    check_python()
+
+
+class _TensorFlow(types.ModuleType):
+    """TensorFlow's 1.x API, imported when it is first used.
+
+    That takes seconds, and a wrong flag or --help needn't wait for it.
+    """
+
+    def __getattr__(self, name):  # called for what isn't there yet
+        value = getattr(_import_tensorflow(), name)
+        setattr(self, name, value)
+        return value
+
+
+tf = _TensorFlow("tf", "TensorFlow's 1.x API, whichever TensorFlow is installed.")
+
+
+def _import_tensorflow():
+    """Import TensorFlow without its chatter.
+
+    Returns: the module tensorflow of 1.x, or tensorflow.compat.v1 of 2.x.
+    Exits with status 1, and says what to install, if it can't be imported.
+    """
+    # TensorFlow 1.x, which ended with Python 3.7, logs what tf.Print prints at level 0:
+    # a higher one would silence 02 and 03.
+    if sys.version_info < (3, 8):
+        os.environ["TF_CPP_MIN_LOG_LEVEL"] = "0"
+    else:
+        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    try:
+        with _quiet_stderr():
+            import tensorflow
+            import tqdm  # noqa: F401  missed now rather than after training has begun
+
+            if tensorflow.__version__.startswith("1."):
+                api = tensorflow
+            else:
+                api = tensorflow.compat.v1
+                api.logging.set_verbosity(api.logging.ERROR)
+                api.disable_v2_behavior()
+            # The first session of a process looks at the hardware, and says a lot.
+            api.Session(graph=api.Graph(), config=_config(api, 1)).close()
+    except (ImportError, AttributeError) as error:
+        advice = _install_advice(str(error))
+        if advice:
+            sys.exit(advice)
+        raise
+    return api
+
+
+def _install_advice(error):
+    """What to install after an import's error, in one or two lines; None if that isn't known."""
+    # A fresh Python 3.6 has pip 18.1, which picks wheels that it can't install.
+    install = '"{0}" -m pip install "pip>=21.3.1" && "{0}" -m pip install -r "{1}"'.format
+    cpu = install(sys.executable, os.path.join(HERE, "requirements-cpu.txt"))
+    library = re.search(r"libcu\w+\.so[.\d]*", error)
+    if library:
+        return (
+            "TensorFlow's GPU build needs CUDA 8, cuDNN 5.1 and a driver; {} is missing. Without\n"
+            'a GPU, type: make run-tf1, or: "{}" -m pip uninstall -y tensorflow-gpu && {}'
+        ).format(library.group(), sys.executable, cpu)
+    missing = re.search(r"(?:No module named|module) '(tensorflow|numpy|tqdm)'", error)
+    if not missing:
+        return None
+    check_python()
+    if sys.version_info[:2] == (3, 6):
+        command = "make run-tf1, or: " + cpu
+    else:
+        command = "make run, or: " + install(sys.executable, os.path.join(HERE, "requirements.txt"))
+    return "{} is not installed in this Python. Type: {}".format(missing.group(1), command)
+
+
+@contextlib.contextmanager
+def _quiet_stderr():
+    """Drop what is written to stderr meanwhile, by C++ too. Exceptions pass."""
+    import faulthandler
+
+    if sys.stderr is None:  # closed by whoever started us
+        yield
+        return
+    sys.stderr.flush()
+    stderr = os.dup(2)
+    with open(os.devnull, "w") as null:
+        os.dup2(null.fileno(), 2)
+    faulthandler.enable(stderr)  # a crash must not be silent
+    try:
+        yield
+    finally:
+        faulthandler.disable()
+        sys.stderr.flush()
+        os.dup2(stderr, 2)
+        os.close(stderr)
+
+
+def _config(api, threads):
+    return api.ConfigProto(
+        # A read that waits keeps a thread of this pool while it does. With one for each
+        # reader, beside those for training, reads never hold up the training step.
+        inter_op_parallelism_threads=cores() + threads,
+        use_per_session_threads=True,
+        # Else the first process takes all of the GPU's memory, and a second one fails.
+        gpu_options=api.GPUOptions(allow_growth=True),
+    )
+
+
+def session_config(flags):
+    """The tf.ConfigProto of a training session that reads with `flags.threads` threads (or 1)."""
+    return _config(tf, getattr(flags, "threads", 1))
+
+
+# ------------------------------------------------------------------ the "filesystem"
+
+FEATURES = 1024
+
+
+def read_batch(batch_size, read_latency_ms=0):
+    """One read of the synthetic filesystem, as ops of the graph.
+
+    Args:
+      batch_size: examples in the batch.
+      read_latency_ms: how long each read also waits, in ms, as for a slow disk. The wait
+        costs no CPU, and reads by several threads wait in parallel.
+
+    Returns: float32 [batch_size, FEATURES] drawn from N(0, 1), anew in each sess.run(), on
+      the host, where files are read.
+    """
+    with tf.name_scope("filesystem"), tf.device("/cpu:0"):
+        waits = []
+        if read_latency_ms:
+
+            def wait():
+                time.sleep(read_latency_ms / 1000.0)
+                return True
+
+            waits = [tf.py_func(wait, [], tf.bool, name="wait")]
+        with tf.control_dependencies(waits):
+            # Op seeds (1 here, 2 and 3 in the model) and the graph's seed together fix what
+            # is drawn, whatever else is in the graph: 01 and 04 train the same weights on
+            # the same batches.
+            return tf.random_normal([batch_size, FEATURES], 0.0, 1.0, seed=1, name="read")
+
+
+def label(x):
+    """1 for each example whose features sum to more than 0, else 0.
+
+    Args:
+      x: float32 [batch, FEATURES].
+
+    Returns: float32 [batch, 1].
+    """
+    with tf.name_scope("label"):
+        return tf.cast(tf.expand_dims(tf.reduce_sum(x, axis=1), 1) > 0, tf.float32)
+
+
+# ------------------------------------------------------------------ the model
+
+
+def build_model(x, y_true):
+    """The article's network, FEATURES -> 1024 ReLU -> 1 logit, and its training by Adam.
+
+    Args:
+      x: float32 [batch, FEATURES].
+      y_true: float32 [batch, 1], each 0 or 1.
+
+    Returns: (train_step, loss, accuracy): an op; the mean sigmoid cross-entropy and the
+      share of examples classified right, both float32 scalars.
+    """
+    with tf.variable_scope("model"):
+        hidden = tf.nn.relu(_dense(x, 1024, "hidden", seed=2))
+        logits = _dense(hidden, 1, "logits", seed=3)
+    with tf.name_scope("loss"):
+        losses = tf.nn.sigmoid_cross_entropy_with_logits(labels=y_true, logits=logits)
+        loss = tf.reduce_mean(losses)
+    with tf.name_scope("accuracy"):
+        right = tf.equal(tf.cast(logits > 0, tf.float32), y_true)
+        accuracy = tf.reduce_mean(tf.cast(right, tf.float32))
+    with tf.name_scope("training"):
+        train_step = tf.train.AdamOptimizer(learning_rate=0.01).minimize(loss, name="train_step")
+    return train_step, loss, accuracy
+
+
+def _dense(x, units, name, seed):
+    """x @ weights + biases: float32 [batch, units] from float32 [batch, n]."""
+    normal = tf.random_normal_initializer(mean=0.0, stddev=0.1, seed=seed)
+    with tf.variable_scope(name):
+        weights = tf.get_variable("weights", [x.get_shape()[1], units], initializer=normal)
+        biases = tf.get_variable("biases", [units], initializer=tf.constant_initializer(0.1))
+        return tf.matmul(x, weights) + biases
+
+
+# ------------------------------------------------------------------ the clock
+
+
+class Clock(object):
+    """Times a training loop, and nothing but the loop:
+
+        clock = Clock(steps)
+        for step in clock:  # 0, which isn't timed, then 1 to `steps`, which are
+            ...
+
+    Attributes:
+      steps: how many steps are timed.
+      tenth: how many steps a tenth of the run is, rounded up.
+      seconds: how long the steps took.
+      busy: how busy the device was meanwhile, from 0 to 1: the GPU's utilisation as
+        nvidia-smi samples it, or without a GPU the CPU seconds used, of those that all
+        cores had. None where that can't be told.
+    """
+
+    def __init__(self, steps):
+        self.steps = steps
+        self.tenth = -(-steps // 10)
+        self.seconds = self.busy = None
+
+    def __iter__(self):
+        from tqdm import tqdm
+
+        yield 0  # the first step is slow: it prepares the graph
+        terminal = sys.stderr is not None and sys.stderr.isatty()
+        bar = tqdm(range(1, self.steps + 1), unit="step", leave=False, disable=not terminal)
+        gpu = _gpu()
+        sampler = gpu and _start_sampler(gpu)
+        cpu_start, start = time.process_time(), time.monotonic()
+        for step in bar:
+            yield step
+        self.seconds = time.monotonic() - start
+        if gpu:
+            self.busy = sampler and _stop_sampler(sampler)
+        else:
+            self.busy = (time.process_time() - cpu_start) / (self.seconds * cores())
+
+    def log(self, text):
+        """Print a line, above the progress bar where there is one."""
+        from tqdm import tqdm
+
+        tqdm.write(text)
+
+
+def _start_sampler(gpu):
+    """Have nvidia-smi write the GPU's utilisation in %, a line every 250 ms."""
+    command = "nvidia-smi --query-gpu=utilization.gpu --format=csv,noheader,nounits -lms 250 -i"
+    try:
+        sampler = subprocess.Popen(
+            command.split() + [gpu["pci bus id"]],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            universal_newlines=True,
+        )
+    except OSError:
+        return None
+    _children.append(sampler)
+    return sampler
+
+
+def _stop_sampler(sampler):
+    """Returns: the mean utilisation, from 0 to 1; None without a sample."""
+    sampler.kill()
+    samples = re.findall(r"^ *(\d+) *$", sampler.communicate()[0], re.MULTILINE)
+    _children.remove(sampler)
+    return sum(map(int, samples)) / 100.0 / len(samples) if samples else None
+
+
+@contextlib.contextmanager
+def every_second(say):
+    """Print say(seconds passed) once a second while the body runs, even while it blocks."""
+    done = threading.Event()
+
+    def tick():
+        seconds = 1
+        while not done.wait(1):
+            print(say(seconds))
+            seconds += 1
+
+    ticker = threading.Thread(target=tick)
+    ticker.daemon = True
+    ticker.start()
+    try:
+        yield
+    finally:
+        done.set()
+        ticker.join()
+
+
+# ------------------------------------------------------------------ the device
+
+
+def cores():
+    """How many CPU cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):  # Linux
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count()
+
+
+@functools.lru_cache(maxsize=None)
+def _gpu():
+    """What TensorFlow says of the GPU that it computes on: {"name", "pci bus id", ...}, or None."""
+    from tensorflow.python.client import device_lib
+
+    for device in device_lib.list_local_devices():
+        if device.device_type == "GPU":
+            # "device: 0, name: Tesla V100, pci bus id: 0000:00:04.0, compute capability: 7.0"
+            return dict(field.split(": ", 1) for field in device.physical_device_desc.split(", "))
+    return None
+
+
+def _device():
+    return "GPU " + _gpu()["name"] if _gpu() else "CPU with {} cores".format(cores())
+
+
+def print_device():
+    """Say which TensorFlow computes on what; if it leaves a GPU unused, what to install."""
+    print("TensorFlow {} on {}".format(tf.__version__, _device()))
+    hidden = os.environ.get("CUDA_VISIBLE_DEVICES") in ("", "-1")  # on purpose
+    if _gpu() or hidden:
+        return
+    try:
+        command = ["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"]
+        found = subprocess.check_output(command, stderr=subprocess.DEVNULL, timeout=10)
+    except (OSError, subprocess.SubprocessError):
+        return
+    name = found.decode("ascii", "replace").partition("\n")[0]
+    if tf.__version__.startswith("1."):
+        install = "CUDA 8, cuDNN 5.1 and tensorflow-gpu (see the README)"
+    else:
+        install = '"tensorflow[and-cuda]=={}"'.format(tf.__version__)
+    if name:
+        print("nvidia-smi finds a GPU, {}, that TensorFlow does not see.".format(name))
+        print("To use it, install {}. Going on with the CPU.".format(install))
+
+
+# ------------------------------------------------------------------ the comparison
+
+TIMINGS = os.path.join(HERE, "timings.jsonl")
+
+# Runs that differ in one of these are not compared. The seed isn't one: it changes the
+# numbers that are drawn, not the work.
+SETTINGS = ("tensorflow", "device", "steps", "batch_size", "read_latency_ms")
+
+# As the article tells it: TensorFlow 1.0.0, GTX Titan X.
+ARTICLE = {"steps": 5000, "batch_size": 128, "device": "GPU"}
+ARTICLE_FEED_DICT = [dict(ARTICLE, seconds=18.0, busy=0.31)]
+ARTICLE_QUEUE = [dict(ARTICLE, seconds=11.5, busy=0.43)]
+
+
+def report(variant, flags, clock):
+    """Print how long the run took, keep that in TIMINGS, compare the runs made so far.
+
+    Args:
+      variant: where the input came from, "feed_dict" or another name.
+      flags: the script's flags.
+      clock: the Clock of its training loop.
+    """
+    run = {name: getattr(flags, name) for name in ("steps", "batch_size", "read_latency_ms")}
+    for name in ("threads", "capacity"):
+        if hasattr(flags, name):
+            variant += ", {} {}".format(name, getattr(flags, name))
+    run.update(variant=variant, tensorflow=tf.__version__, device=_device())
+    run.update(seconds=clock.seconds, busy=clock.busy)
+    runs = _kept_runs() + [run]
+    _keep(run)
+    print("time: {seconds:.2f} s for {steps} steps".format(**run))
+    if flags.steps < 20 * getattr(flags, "capacity", 0):
+        print("Some of the batches were in the queue before the clock started: take more steps.")
+    print()
+    print("\n".join(_comparison(runs)))
+
+
+def _keep(run):
+    # One write of one line: two scripts that end at once can't mix theirs. The line break
+    # comes first: after a torn line it starts a new one.
+    line = "\n" + json.dumps(run, sort_keys=True)
+    try:
+        file = os.open(TIMINGS, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
+        try:
+            os.write(file, line.encode("ascii"))
+        finally:
+            os.close(file)
+    except OSError as error:
+        print("Warning: this run's time is not kept: {}".format(error), file=sys.stderr)
+
+
+def _kept_runs():
+    """The runs in TIMINGS, oldest first."""
+    try:
+        with open(TIMINGS, encoding="ascii", errors="replace") as file:
+            lines = [line for line in file if line.strip()]
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        print("Warning: earlier times can't be read: {}".format(error), file=sys.stderr)
+        return []
+    runs = list(filter(None, map(_parse_run, lines)))
+    if len(runs) < len(lines):
+        warning = "Warning: {} of {} lines of {} are damaged and left out."
+        print(warning.format(len(lines) - len(runs), len(lines), TIMINGS), file=sys.stderr)
+    return runs
+
+
+def _parse_run(line):
+    """The run that a line of TIMINGS tells of, or None."""
+    try:
+        run = json.loads(line)
+        sound = (
+            isinstance(run["variant"], str)
+            and 0 < run["seconds"] < float("inf")
+            and (run["busy"] is None or 0 <= run["busy"] < float("inf"))
+            and all(name in run for name in SETTINGS)
+        )
+    except (ValueError, TypeError, KeyError, RecursionError):
+        return None
+    return run if sound else None
+
+
+def _comparison(runs):
+    """Compare the last of `runs` with those of the same settings.
+
+    Args:
+      runs: runs as report() keeps them, oldest first.
+
+    Returns: a list of lines: a table, and what to make of it.
+    """
+    last = runs[-1]
+    groups = {}
+    for run in runs:
+        if all(run[name] == last[name] for name in SETTINGS):
+            groups.setdefault(run["variant"], []).append(run)
+    baseline = groups.get("feed_dict")
+
+    lines = [
+        "TensorFlow {tensorflow}, {device}, {steps} steps of {batch_size}, "
+        "read latency {read_latency_ms:g} ms:".format(**last),
+        _columns("", "runs", "time", "ms/step", "examples/s", "busy", "change"),
+    ]
+    lines += [_row(variant, groups[variant], baseline) for variant in sorted(groups)]
+    lines += [
+        _row("the article's feed_dict", ARTICLE_FEED_DICT, ARTICLE_FEED_DICT),
+        _row("the article's queue", ARTICLE_QUEUE, ARTICLE_FEED_DICT),
+        "(Medians. Change: of time, against feed_dict. The article: TensorFlow 1.0.0, 5000",
+        "steps of 128, GTX Titan X.)",
+    ]
+    others = len(runs) - sum(map(len, groups.values()))
+    if others:
+        lines.append("Not shown: {} runs with other settings, in timings.jsonl.".format(others))
+    if baseline is None:
+        lines.append("To compare, run 01_feed_dict_baseline.py with the same flags.")
+    elif len(groups) == 1:
+        lines.append("To compare, run 04_queue_pipeline_training.py with the same flags.")
+    elif min(map(_seconds, groups.values())) > 0.95 * _seconds(baseline):
+        lines.append("The queue helped little or not at all. The model is the bottleneck: there was no")
+        lines.append("input time to hide. Try a slower disk, with both scripts: --read_latency_ms 10")
+    return lines
+
+
+def _seconds(group):
+    return _median([run["seconds"] for run in group])
+
+
+def _median(numbers):
+    from statistics import median
+
+    return median(numbers) if numbers else None
+
+
+def _row(name, group, baseline):
+    """A line of the table: the medians of a group of runs, beside those of the baseline's."""
+    run, seconds = group[0], _seconds(group)
+    busy = _median([run["busy"] for run in group if run["busy"] is not None])
+    return _columns(
+        name,
+        len(group),
+        "{:.2f} s".format(seconds),
+        "{:.2f}".format(1000 * seconds / run["steps"]),
+        "{:,.0f}".format(run["steps"] * run["batch_size"] / seconds),
+        run["device"][:3] + (" ?" if busy is None else " {:.0%}".format(busy)),
+        "{:+.0%}".format(seconds / _seconds(baseline) - 1) if baseline not in (None, group) else "",
+    )
+
+
+def _columns(*cells):
+    return "{:<28}{:>5}{:>10}{:>9}{:>11}{:>9}{:>8}".format(*cells).rstrip()
+
+
+# ------------------------------------------------------------------ the command line
+
+
+def _number(kind, low, high):
+    """An argparse type: an int or a float, as `kind` says, from low to high."""
+
+    def parse(text):
+        try:
+            value = kind(text)
+        except ValueError:
+            value = float("nan")
+        if not low <= value <= high:
+            message = "takes a {} from {} to {}, not '{}'"
+            what = "whole number" if kind is int else "number"
+            raise argparse.ArgumentTypeError(message.format(what, low, high, text))
+        return value
+
+    return parse
+
+
+# name: (default, type, metavar, help)
+_FLAGS = {
+    "steps": (5000, _number(int, 1, 10**9), "N", "training steps"),
+    "batch_size": (128, _number(int, 1, 2**14), "N", "examples in a batch"),
+    "read_latency_ms": (0, _number(float, 0, 60000), "MS", "wait in each read, for a slow disk"),
+    "threads": (1, _number(int, 1, 64), "N", "threads that fill the queue"),
+    "capacity": (5, _number(int, 1, 1000), "N", "batches that fit in the queue"),
+    "patience": (5, _number(float, 0, 86400), "S", "seconds to hang before giving up; 0: no end"),
+    "seed": (0, _number(int, 0, 2**31 - 1), "N", "the same seed draws the same numbers again"),
+}
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message):
+        self.exit(2, "{}: {}. See --help.\n".format(self.prog, message))
+
+
+def parse_flags(doc, names):
+    """Read the command line. A wrong one ends the process with status 2 and one line.
+
+    Args:
+      doc: the script's docstring, for --help.
+      names: the flags of _FLAGS that the script has, with spaces between.
+
+    Returns: a namespace with an attribute for each of them.
+    """
+    _prepare_process()
+    raw = argparse.RawDescriptionHelpFormatter
+    parser = _Parser(description=doc, formatter_class=raw, allow_abbrev=False)
+    for name in names.split():
+        default, kind, metavar, text = _FLAGS[name]
+        text += " (default: {})".format(default)
+        parser.add_argument("--" + name, default=default, type=kind, metavar=metavar, help=text)
+    return parser.parse_args()
+
+
+# ------------------------------------------------------------------ the process
+
+_children = []
+
+
+def _prepare_process():
+    """However the script is stopped, it ends at once and without a traceback.
+
+    Python runs a signal's handler in the main thread, between two bytecodes. While that
+    thread blocks in sess.run(), Ctrl-C therefore does nothing. The wake-up descriptor is
+    written to when the signal arrives, whatever that thread does, and a thread of ours
+    reads it.
+    """
+    if hasattr(signal, "SIGPIPE"):  # not on Windows, where Ctrl-C waits for sess.run()
+        signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `| head -1` ends us as it does others
+        reader, writer = os.pipe()
+        os.set_blocking(writer, False)
+        signal.set_wakeup_fd(writer)
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            if number != signal.SIGHUP or signal.getsignal(number) == signal.SIG_DFL:  # nohup
+                signal.signal(number, lambda *_: None)
+        watcher = threading.Thread(target=_exit_on_signal, args=(reader,))
+        watcher.daemon = True
+        watcher.start()
+    if sys.stdout is not None:
+        # Line by line into a pipe too, where Python would keep lines back by the page.
+        sys.stdout = os.fdopen(sys.stdout.fileno(), "w", 1, closefd=False)
+
+
+def _exit_on_signal(reader):
+    number = ord(os.read(reader, 1))
+    for child in _children:
+        child.kill()
+    with contextlib.suppress(OSError):  # the terminal may be gone
+        os.write(2, "\nStopped by {}.\n".format(signal.Signals(number).name).encode("ascii"))
+    os._exit(128 + number)  # doesn't wait for threads that block
