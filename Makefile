@@ -24,8 +24,11 @@ clean:
 
 define run_scripts
 $(1)/bin/python 01_feed_dict_baseline.py
+@echo
 $(1)/bin/python 02_queue_hang_demo.py
+@echo
 $(1)/bin/python 03_queue_runner_demo.py
+@echo
 $(1)/bin/python 04_queue_pipeline_training.py
 endef
 

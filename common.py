@@ -53,6 +53,7 @@ class _TensorFlow(types.ModuleType):
 tf = _TensorFlow("tf", "TensorFlow's 1.x API, whichever TensorFlow is installed.")
 
 
+@functools.lru_cache(maxsize=None)
 def _import_tensorflow():
     """Import TensorFlow without its chatter.
 
@@ -113,9 +114,6 @@ def _quiet_stderr():
     """Drop what is written to stderr meanwhile, by C++ too. Exceptions pass."""
     import faulthandler
 
-    if sys.stderr is None:  # closed by whoever started us
-        yield
-        return
     sys.stderr.flush()
     stderr = os.dup(2)
     with open(os.devnull, "w") as null:
@@ -254,8 +252,7 @@ class Clock(object):
         from tqdm import tqdm
 
         yield 0  # the first step is slow: it prepares the graph
-        terminal = sys.stderr is not None and sys.stderr.isatty()
-        bar = tqdm(range(1, self.steps + 1), unit="step", leave=False, disable=not terminal)
+        bar = tqdm(range(1, self.steps + 1), unit="step", leave=False, disable=None)
         gpu = _gpu()
         sampler = gpu and _start_sampler(gpu)
         cpu_start, start = time.process_time(), time.monotonic()
@@ -485,8 +482,10 @@ def _comparison(runs):
     elif len(groups) == 1:
         lines.append("To compare, run 04_queue_pipeline_training.py with the same flags.")
     elif min(map(_seconds, groups.values())) > 0.95 * _seconds(baseline):
-        lines.append("The queue helped little or not at all. The model is the bottleneck: there was no")
-        lines.append("input time to hide. Try a slower disk, with both scripts: --read_latency_ms 10")
+        lines += [
+            "The queue helped little, if at all. The model is the bottleneck: there was no",
+            "input time to hide. Try a slower disk, in both scripts: --read_latency_ms 10",
+        ]
     return lines
 
 
@@ -522,33 +521,33 @@ def _columns(*cells):
 # ------------------------------------------------------------------ the command line
 
 
-def _number(kind, low, high):
-    """An argparse type: an int or a float, as `kind` says, from low to high."""
+# name: (default, lowest, highest, what it is); a whole number if the highest is one
+_FLAGS = {
+    "steps": (5000, 1, 10**9, "training steps"),
+    "batch_size": (128, 1, 2**14, "examples in a batch"),
+    "read_latency_ms": (0, 0, 60000.0, "let each read wait so many ms, like a slow disk (try 3)"),
+    "threads": (1, 1, 64, "threads that fill the queue (try 4 with a slow disk)"),
+    "capacity": (5, 1, 1000, "batches that fit in the queue"),
+    "patience": (5, 0, 86400.0, "seconds to hang before giving up; 0: hang for ever"),
+    "seed": (0, 0, 2**31 - 1, "the same seed draws the same numbers again"),
+}
+
+
+def _number(lowest, highest):
+    """An argparse type: a number of the type of `highest`, within the two."""
 
     def parse(text):
         try:
-            value = kind(text)
+            value = type(highest)(text)
         except ValueError:
             value = float("nan")
-        if not low <= value <= high:
-            message = "takes a {} from {} to {}, not '{}'"
-            what = "whole number" if kind is int else "number"
-            raise argparse.ArgumentTypeError(message.format(what, low, high, text))
+        if not lowest <= value <= highest:
+            kind = "whole number" if isinstance(highest, int) else "number"
+            message = "takes a {} from {} to {:.0f}, not '{}'".format(kind, lowest, highest, text)
+            raise argparse.ArgumentTypeError(message)
         return value
 
     return parse
-
-
-# name: (default, type, metavar, help)
-_FLAGS = {
-    "steps": (5000, _number(int, 1, 10**9), "N", "training steps"),
-    "batch_size": (128, _number(int, 1, 2**14), "N", "examples in a batch"),
-    "read_latency_ms": (0, _number(float, 0, 60000), "MS", "wait in each read, for a slow disk"),
-    "threads": (1, _number(int, 1, 64), "N", "threads that fill the queue"),
-    "capacity": (5, _number(int, 1, 1000), "N", "batches that fit in the queue"),
-    "patience": (5, _number(float, 0, 86400), "S", "seconds to hang before giving up; 0: no end"),
-    "seed": (0, _number(int, 0, 2**31 - 1), "N", "the same seed draws the same numbers again"),
-}
 
 
 class _Parser(argparse.ArgumentParser):
@@ -569,9 +568,14 @@ def parse_flags(doc, names):
     raw = argparse.RawDescriptionHelpFormatter
     parser = _Parser(description=doc, formatter_class=raw, allow_abbrev=False)
     for name in names.split():
-        default, kind, metavar, text = _FLAGS[name]
-        text += " (default: {})".format(default)
-        parser.add_argument("--" + name, default=default, type=kind, metavar=metavar, help=text)
+        default, lowest, highest, text = _FLAGS[name]
+        parser.add_argument(
+            "--" + name,
+            type=_number(lowest, highest),
+            default=default,
+            metavar="N",
+            help="{} (default: {})".format(text, default),
+        )
     return parser.parse_args()
 
 
@@ -588,20 +592,31 @@ def _prepare_process():
     written to when the signal arrives, whatever that thread does, and a thread of ours
     reads it.
     """
-    if hasattr(signal, "SIGPIPE"):  # not on Windows, where Ctrl-C waits for sess.run()
-        signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `| head -1` ends us as it does others
-        reader, writer = os.pipe()
-        os.set_blocking(writer, False)
-        signal.set_wakeup_fd(writer)
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            if number != signal.SIGHUP or signal.getsignal(number) == signal.SIG_DFL:  # nohup
-                signal.signal(number, lambda *_: None)
-        watcher = threading.Thread(target=_exit_on_signal, args=(reader,))
-        watcher.daemon = True
-        watcher.start()
-    if sys.stdout is not None:
-        # Line by line into a pipe too, where Python would keep lines back by the page.
-        sys.stdout = os.fdopen(sys.stdout.fileno(), "w", 1, closefd=False)
+    _open_standard_streams()
+    if not hasattr(signal, "SIGPIPE"):  # on Windows Ctrl-C waits for sess.run()
+        return
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `| head -1` ends us as it does others
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+    signal.set_wakeup_fd(writer)
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        if number != signal.SIGHUP or signal.getsignal(number) == signal.SIG_DFL:  # nohup
+            signal.signal(number, lambda *_: None)
+    watcher = threading.Thread(target=_exit_on_signal, args=(reader,))
+    watcher.daemon = True
+    watcher.start()
+
+
+def _open_standard_streams():
+    # Were one closed, some other file would get its number, and what is printed.
+    number = 0
+    while number <= 2:
+        number = os.open(os.devnull, os.O_RDWR)
+    os.close(number)
+    # Line by line into a pipe too, where Python would keep lines back until there are many.
+    sys.stdout = os.fdopen(1, "w", 1, closefd=False)
+    if sys.stderr is None:
+        sys.stderr = os.fdopen(2, "w", 1, closefd=False)
 
 
 def _exit_on_signal(reader):
