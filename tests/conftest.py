@@ -1,0 +1,108 @@
+"""Runs the scripts as a reader does: as processes, from a copy, so that no test touches
+the reader's own timings, and from another directory."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+SCRIPTS = {path.name[:2]: path.name for path in ROOT.glob("0[1-9]_*.py")}
+
+# A test that takes longer hangs.
+LIMIT = 120
+
+
+class Copy:
+    """A copy of the scripts, in a folder with a space in its name."""
+
+    def __init__(self, folder):
+        self.folder = folder / "a copy"
+        self.folder.mkdir()
+        self.elsewhere = folder / "elsewhere"
+        self.elsewhere.mkdir()
+        self.timings = self.folder / "timings.jsonl"
+        for path in ROOT.glob("*.py"):
+            shutil.copy(str(path), str(self.folder))
+
+    def append(self, name, code):
+        """Add code to the end of a file of the copy."""
+        with open(str(self.folder / name), "a") as file:
+            file.write(code)
+
+    def command(self, script, *flags):
+        return [sys.executable, str(self.folder / SCRIPTS[script])] + [str(flag) for flag in flags]
+
+    def start(self, command, **options):
+        """Start a command in a process group of its own."""
+        env = dict(os.environ, **options.pop("env", {}))
+        # What a developer's shell may have set, and a reader's hasn't.
+        for name in ("PYTHONUNBUFFERED", "PYTHONPATH", "TF_CPP_MIN_LOG_LEVEL"):
+            if name not in options.get("keep", ()):
+                env.pop(name, None)
+        options.pop("keep", None)
+        options.setdefault("stdout", subprocess.PIPE)
+        options.setdefault("stderr", subprocess.PIPE)
+        options.setdefault("cwd", str(self.elsewhere))
+        return subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            universal_newlines=True,
+            start_new_session=True,
+            env=env,
+            **options,
+        )
+
+    def run(self, script, *flags, **options):
+        """Run a script to its end. Returns: (exit status, stdout, stderr)."""
+        return self.finish(self.start(self.command(script, *flags), **options))
+
+    def python(self, code, *args, **options):
+        """Run code in the copy's folder. Returns: (exit status, stdout, stderr)."""
+        command = [sys.executable, "-c", code] + [str(arg) for arg in args]
+        return self.finish(self.start(command, cwd=str(self.folder), **options))
+
+    def finish(self, process):
+        """Wait for the end. Fails if that doesn't come, or leaves a process behind."""
+        try:
+            stdout, stderr = process.communicate(timeout=LIMIT)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            pytest.fail("hangs: {}\n{}\n{}".format(process.args, *process.communicate()))
+        deadline = time.monotonic() + 10
+        while group_exists(process.pid):
+            assert time.monotonic() < deadline, "a process is left behind"
+            time.sleep(0.05)
+        return process.returncode, stdout, stderr
+
+
+def group_exists(pgid):
+    try:
+        os.killpg(pgid, 0)
+        return True
+    except ProcessLookupError:
+        return False
+
+
+@pytest.fixture
+def copy(tmp_path):
+    return Copy(tmp_path)
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory):
+    """Stdout of 01 and then of 04, 200 steps each, and the timings that they left."""
+    copy = Copy(tmp_path_factory.mktemp("trained"))
+    outputs = {}
+    for script in ("01", "04"):
+        status, outputs[script], stderr = copy.run(script, "--steps", 200)
+        assert (status, stderr) == (0, "")
+    outputs["timings"] = copy.timings.read_text()
+    return outputs

@@ -1,0 +1,224 @@
+"""The pieces of common.py, against NumPy and against figures worked out by hand."""
+
+import sys
+import time
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+import common
+from common import tf
+
+
+@pytest.fixture(autouse=True)
+def fresh_graph():
+    tf.reset_default_graph()
+    tf.set_random_seed(0)
+
+
+def test_tf_is_the_1_x_api():
+    assert tf.__version__
+    for name in ("placeholder", "Session", "FIFOQueue", "Print", "train", "py_func"):
+        assert hasattr(tf, name)
+
+
+def test_read_batch():
+    x = common.read_batch(2000)
+    assert x.dtype == tf.float32
+    assert x.get_shape().as_list() == [2000, 1024]
+    assert x.device.lower().endswith("cpu:0")
+    with tf.Session() as sess:
+        first, second = sess.run(x), sess.run(x)
+    assert abs(first.mean()) < 0.005  # seven standard errors
+    assert abs(first.std() - 1) < 0.005
+    assert not np.array_equal(first, second)
+
+
+def test_each_read_sleeps_for_its_latency(monkeypatch):
+    sleeps = []
+    monkeypatch.setattr(time, "sleep", sleeps.append)
+    x = common.read_batch(2, read_latency_ms=300)
+    with tf.Session() as sess:
+        sess.run(x)
+        sess.run(x)
+    assert sleeps.count(0.3) == 2
+
+
+def test_label_against_numpy():
+    x = common.read_batch(5000)
+    y = common.label(x)
+    assert y.dtype == tf.float32
+    with tf.Session() as sess:
+        x_value, y_value = sess.run([x, y])
+    total = x_value.astype(np.float64).sum(axis=1, keepdims=True)
+    clear = abs(total) > 1e-3  # nearer to 0, float32 may round to the other side
+    assert clear.mean() > 0.99
+    assert np.array_equal(y_value[clear], (total > 0).astype(np.float32)[clear])
+    assert 0.45 < y_value.mean() < 0.55
+
+
+def test_label_of_zero_is_zero():
+    with tf.Session() as sess:
+        assert sess.run(common.label(tf.zeros([1, 1024]))).tolist() == [[0.0]]
+
+
+def test_model_against_numpy():
+    rng = np.random.RandomState(0)
+    x_value = rng.normal(size=[64, 1024]).astype(np.float32)
+    y_value = (x_value.sum(axis=1, keepdims=True) > 0).astype(np.float32)
+    x, y_true = tf.constant(x_value), tf.constant(y_value)
+    train_step, loss, accuracy = common.build_model(x, y_true)
+    gradients = tf.gradients(loss, tf.trainable_variables())
+    with tf.Session() as sess:
+        sess.run(tf.global_variables_initializer())
+        names = [variable.op.name for variable in tf.trainable_variables()]
+        before = dict(zip(names, sess.run(tf.trainable_variables())))
+        loss_value, accuracy_value = sess.run([loss, accuracy])
+        gradient = dict(zip(names, sess.run(gradients)))
+        sess.run(train_step)
+        after = dict(zip(names, sess.run(tf.trainable_variables())))
+
+    assert sorted(names) == sorted(
+        "model/{}/{}".format(layer, kind)
+        for layer in ("hidden", "logits")
+        for kind in ("weights", "biases")
+    )
+    for name, value in before.items():
+        if name.endswith("biases"):
+            assert np.all(value == np.float32(0.1))
+        else:
+            assert abs(value.mean()) < 5 * 0.1 / np.sqrt(value.size)
+            assert abs(value.std() / 0.1 - 1) < 5 / np.sqrt(2 * value.size)
+
+    hidden = np.maximum(0, x_value @ before["model/hidden/weights"] + before["model/hidden/biases"])
+    logits = hidden @ before["model/logits/weights"] + before["model/logits/biases"]
+    probability = 1 / (1 + np.exp(-logits.astype(np.float64)))
+    entropy = -np.log(np.where(y_value == 1, probability, 1 - probability)).mean()
+    assert loss_value == pytest.approx(entropy, rel=1e-4)
+    assert accuracy_value == pytest.approx(((logits > 0) == y_value).mean())
+
+    # The gradient of mean cross-entropy by the last bias is the mean of p - y.
+    assert gradient["model/logits/biases"][0] == pytest.approx(
+        (probability - y_value).mean(), rel=1e-3
+    )
+    # Adam's first step is the learning rate times the gradient's sign.
+    for name in names:
+        large = abs(gradient[name]) > 1e-4
+        step = after[name] - before[name]
+        assert np.allclose(step[large], -0.01 * np.sign(gradient[name][large]), rtol=0.01)
+
+
+def test_clock_times_the_loop_but_not_the_first_step(monkeypatch):
+    now = {"monotonic": 1000.0, "process_time": 50.0}
+    for name in now:
+        monkeypatch.setattr(time, name, lambda name=name: now[name])
+    monkeypatch.setattr(common, "_gpu", lambda: None)
+    clock = common.Clock(4)
+    steps = []
+    for step in clock:
+        steps.append(step)
+        now["monotonic"] += 60.0 if step == 0 else 0.5
+        now["process_time"] += 30.0 if step == 0 else 0.25 * common.cores()
+    assert steps == [0, 1, 2, 3, 4]
+    assert clock.seconds == pytest.approx(4 * 0.5)
+    assert clock.busy == pytest.approx(0.5)
+
+
+@pytest.mark.parametrize("steps, tenth", [(5000, 500), (10, 1), (1, 1), (25, 3)])
+def test_tenth(steps, tenth):
+    assert common.Clock(steps).tenth == tenth
+
+
+def run(variant, seconds, **changes):
+    return dict(
+        {
+            "variant": variant,
+            "seconds": seconds,
+            "busy": 0.5,
+            "steps": 1000,
+            "batch_size": 100,
+            "read_latency_ms": 0,
+            "tensorflow": "1.0.0",
+            "device": "CPU with 2 cores",
+        },
+        **changes,
+    )
+
+
+def table(*runs):
+    return "\n".join(common._comparison(list(runs)))
+
+
+def row(name, text):
+    return [line.split() for line in text.split("\n") if line.startswith(name + " ")][0]
+
+
+def test_comparison_takes_medians():
+    text = table(
+        run("feed_dict", 10.0),
+        run("feed_dict", 40.0),
+        run("feed_dict", 20.0),
+        run("queue", 15.0, busy=None),
+    )
+    assert row("feed_dict", text)[1:] == "3 20.00 s 20.00 5,000 CPU 50%".split()
+    assert row("queue", text)[1:] == "1 15.00 s 15.00 6,667 CPU ? -25%".split()
+    assert "helped little" not in text
+    assert "To compare" not in text
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"steps": 2000},
+        {"batch_size": 200},
+        {"read_latency_ms": 3.0},
+        {"tensorflow": "2.21.0"},
+        {"device": "GPU Titan"},
+    ],
+)
+def test_comparison_leaves_out_other_settings_and_says_so(change):
+    text = table(run("feed_dict", 10.0, **change), run("queue", 1.0))
+    assert not [line for line in text.split("\n") if line.startswith("feed_dict")]
+    assert "Not shown: 1 runs with other settings" in text
+    assert "To compare, run 01_feed_dict_baseline.py" in text
+
+
+def test_comparison_tells_threads_apart():
+    text = table(
+        run("feed_dict", 10.0),
+        run("queue, threads 1, capacity 5", 9.0),
+        run("queue, threads 4, capacity 5", 5.0),
+    )
+    assert row("queue, threads 1, capacity 5", text)[-1] == "-10%"
+    assert row("queue, threads 4, capacity 5", text)[-1] == "-50%"
+
+
+def test_comparison_says_what_no_gain_means():
+    text = table(run("feed_dict", 10.0), run("queue", 9.9))
+    assert "The model is the bottleneck" in text
+    assert "--read_latency_ms 10" in text
+
+
+def test_article_s_figures():
+    text = table(run("feed_dict", 10.0))
+    assert row("the article's feed_dict", text)[3:] == "1 18.00 s 3.60 35,556 GPU 31%".split()
+    assert row("the article's queue", text)[3:] == "1 11.50 s 2.30 55,652 GPU 43% -36%".split()
+
+
+@pytest.mark.parametrize("version", [(2, 7), (3, 5), (3, 7), (3, 8), (3, 14)])
+def test_pythons_without_tensorflow(monkeypatch, version):
+    monkeypatch.setattr(sys, "version_info", version)
+    with pytest.raises(SystemExit, match=r"Python {}\.{} won't do".format(*version)):
+        common.check_python()
+
+
+@pytest.mark.parametrize("version", [(3, 6), (3, 9), (3, 13)])
+def test_pythons_with_tensorflow(monkeypatch, version):
+    monkeypatch.setattr(sys, "version_info", version)
+    common.check_python()
+
+
+def test_session_has_a_thread_for_each_reader_and_more():
+    config = common.session_config(SimpleNamespace(threads=7))
+    assert config.inter_op_parallelism_threads > 7

@@ -1,0 +1,75 @@
+"""The README's commands and flags exist, and the scripts print what it shows."""
+
+import re
+
+import numpy as np
+
+from common import tf
+from conftest import ROOT, SCRIPTS
+
+README = (ROOT / "README.md").read_text()
+MAKEFILE = (ROOT / "Makefile").read_text()
+
+
+def test_make_targets_exist():
+    targets = set(re.findall(r"`?\bmake ([a-z][a-z0-9-]*)", README)) - {"and"}
+    assert {"run", "test", "run-tf1", "test-tf1", "lint"} <= targets
+    for target in targets:
+        assert re.search(r"^{}:".format(target), MAKEFILE, re.M), target
+
+
+def test_files_exist():
+    files = re.findall(r"\b[\w./-]+\.(?:py|txt)\b", README) + re.findall(
+        r"\]\((\w[^):]*)\)", README
+    )
+    assert len(files) > 10
+    for name in set(files):
+        assert (ROOT / name).exists(), name
+
+
+def test_flags_exist(copy):
+    flags = set(re.findall(r"`[^`]*?(--[a-z_]+)", README)) - {"--help"}
+    assert {"--read_latency_ms", "--threads", "--patience", "--seed"} <= flags
+    known = set()
+    for script in SCRIPTS:
+        known |= set(re.findall(r"--[a-z_]+", copy.run(script, "--help")[1]))
+    assert flags <= known
+
+
+def test_requirements_are_the_tested_versions():
+    rows = [line.split("|") for line in README.split("\n") if line.startswith("| ")]
+    tested = [(row[1].split()[0], row[-2].strip()) for row in rows]
+    assert (tf.__version__, ".".join(np.__version__.split(".")[:2])) in tested
+
+
+def test_code_is_in_04():
+    code = (ROOT / SCRIPTS["04"]).read_text()
+    blocks = re.findall(r"```python\n(.*?)```", README, re.S)
+    assert blocks
+    for line in "".join(blocks).splitlines():
+        assert line.strip() in code
+
+
+def shape(line):
+    """A line of output without what differs from run to run: numbers, and the device."""
+    line = re.sub(r"CPU with \d+ cores|GPU [^,]*$|GPU [A-Z][^,]*", "DEVICE", line)
+    line = re.sub(r"\b[CG]PU(?= [\d?])", "PU", line)
+    line = re.sub(r"[-+]?\d[\d.,]*(?:e-\d+)?", "#", line)
+    return " ".join(line.split())
+
+
+def test_output_is_what_the_scripts_print(copy, trained):
+    printed = trained["01"] + trained["04"]
+    for script in ("02", "03"):
+        _, stdout, stderr = copy.run(script)
+        printed += stdout + stderr
+    # TensorFlow 1.x logs what tf.Print prints.
+    printed += re.sub(r"^I tensorflow/\S+ ", "", printed, flags=re.M)
+    printed = {shape(line) for line in printed.splitlines()}
+
+    shown = re.findall(r"```text( tf1)?\n(.*?)```", README, re.S)
+    assert len(shown) >= 5
+    for tf1, block in shown:
+        if not tf1 or tf.__version__.startswith("1."):
+            for line in block.splitlines():
+                assert line in ("", "...") or shape(line) in printed, line
