@@ -13,7 +13,7 @@ tf.set_random_seed(FLAGS.seed)
 # The input, as far as x and y_true, is what 01 and 04 do differently.
 x_batch = common.read_batch(FLAGS.batch_size, FLAGS.read_latency_ms)
 with tf.device("/cpu:0"):
-    # An element is a whole batch, of a shape that is given, so that x has it too.
+    # An element is a whole batch. Its shape is given, so that x has a static shape.
     queue = tf.FIFOQueue(FLAGS.capacity, [tf.float32], [x_batch.get_shape()], name="queue")
     tf.train.add_queue_runner(tf.train.QueueRunner(queue, [queue.enqueue(x_batch)] * FLAGS.threads))
     x = queue.dequeue(name="x")

@@ -32,9 +32,7 @@ $(1)/bin/python 03_queue_runner_demo.py
 $(1)/bin/python 04_queue_pipeline_training.py
 endef
 
-# The newest pip for Python 3.6 is 21.3.1; the one that comes with it picks wheels it can't install.
 define install
-$(1)/bin/python -m pip install --quiet "pip>=21.3.1"
 $(1)/bin/python -m pip install --quiet -r $(2) -r tests/requirements.txt
 touch $(1)/ready
 endef
@@ -52,4 +50,6 @@ $(shell for venv in .venv .venv-tf1; do [ -x $$venv/bin/python ] || rm -rf $$ven
 	{ echo "TensorFlow 1.0.0 needs Python 3.6: get it with 'pyenv install 3.6.15' or" \
 	"'conda create -n py36 python=3.6', then add PYTHON=/path/to/python3.6 to this command." >&2; exit 1; }
 	"$(or $(PYTHON),python3.6)" -m venv .venv-tf1
+	@# Its own pip, 18.1, picks wheels that it can't install.
+	.venv-tf1/bin/python -m pip install --quiet "pip==21.3.1"
 	$(call install,.venv-tf1,requirements-cpu.txt)

@@ -77,8 +77,9 @@ def _import_tensorflow():
                 api = tensorflow.compat.v1
                 api.logging.set_verbosity(api.logging.ERROR)
                 api.disable_v2_behavior()
-            # The first session of a process looks at the hardware, and says a lot.
-            api.Session(graph=api.Graph(), config=_config(api, 1)).close()
+            # The first run of a process looks at the hardware, and says a lot.
+            with api.Graph().as_default(), api.Session(config=_config(api, 1)) as sess:
+                sess.run(api.constant(0))
     except (ImportError, AttributeError) as error:
         advice = _install_advice(str(error))
         if advice:
@@ -89,9 +90,10 @@ def _import_tensorflow():
 
 def _install_advice(error):
     """What to install after an import's error, in one or two lines; None if that isn't known."""
-    # A fresh Python 3.6 has pip 18.1, which picks wheels that it can't install.
-    install = '"{0}" -m pip install "pip>=21.3.1" && "{0}" -m pip install -r "{1}"'.format
+    install = '"{}" -m pip install -r "{}"'.format
     cpu = install(sys.executable, os.path.join(HERE, "requirements-cpu.txt"))
+    # A fresh Python 3.6 has pip 18.1, which picks wheels that it can't install.
+    cpu = '"{}" -m pip install "pip==21.3.1" && {}'.format(sys.executable, cpu)
     library = re.search(r"libcu\w+\.so[.\d]*", error)
     if library:
         return (
@@ -592,6 +594,8 @@ def _prepare_process():
     written to when the signal arrives, whatever that thread does, and a thread of ours
     reads it.
     """
+    if sys.stdout is not sys.__stdout__:
+        return  # in a notebook, say, which has streams and signals of its own
     _open_standard_streams()
     if not hasattr(signal, "SIGPIPE"):  # on Windows Ctrl-C waits for sess.run()
         return

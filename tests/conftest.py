@@ -16,6 +16,10 @@ sys.path.insert(0, str(ROOT))
 
 SCRIPTS = {path.name[:2]: path.name for path in ROOT.glob("0[1-9]_*.py")}
 
+# Under nohup SIGHUP is ignored, and would be in the scripts. A handler isn't inherited.
+if signal.getsignal(signal.SIGHUP) == signal.SIG_IGN:
+    signal.signal(signal.SIGHUP, lambda *_: None)
+
 # A test that takes longer hangs.
 LIMIT = 120
 

@@ -154,18 +154,19 @@ def test_help_needs_no_tensorflow(copy, script):
     assert stdout.count("(default:") == stdout.count("\n  --")
 
 
-@pytest.mark.parametrize(
-    "content",
-    [
-        b"not json\n",
-        b"\x00\xff\xfe garbage \x80\n",
-        b"[1, 2]\n",
-        b'{"steps": 20}\n',
-        b'{"steps": 20, "batch_size": 128, "read_la',  # torn by a full disk
-        b"[" * 100000,
-    ],
-)
-def test_damaged_timings_cost_a_warning(copy, content):
+DAMAGED = {
+    "text": b"not json\n",
+    "binary": b"\x00\xff\xfe garbage \x80\n",
+    "list": b"[1, 2]\n",
+    "keys missing": b'{"steps": 20}\n',
+    "torn": b'{"steps": 20, "batch_size": 128, "read_la',
+    "deep": b"[" * 100000,
+}
+
+
+@pytest.mark.parametrize("damage", sorted(DAMAGED))
+def test_damaged_timings_cost_a_warning(copy, damage):
+    content = DAMAGED[damage]
     copy.timings.write_bytes(content)
     status, stdout, stderr = copy.run("01", "--steps", 20)
     assert status == 0
