@@ -337,7 +337,7 @@ def _gpu():
     for device in device_lib.list_local_devices():
         if device.device_type == "GPU":
             # "device: 0, name: Tesla V100, pci bus id: 0000:00:04.0, compute capability: 7.0"
-            return dict(field.split(": ", 1) for field in device.physical_device_desc.split(", "))
+            return dict(re.findall(r"(\w[\w ]*): ([^,]*)", device.physical_device_desc))
     return None
 
 

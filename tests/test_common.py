@@ -125,6 +125,23 @@ def test_clock_times_the_loop_but_not_the_first_step(monkeypatch):
     assert clock.busy == pytest.approx(0.5)
 
 
+def test_gpu_is_described_by_tensorflow(monkeypatch):
+    from tensorflow.python.client import device_lib
+
+    cpu = SimpleNamespace(device_type="CPU", physical_device_desc="")
+    gpu = SimpleNamespace(
+        device_type="GPU",
+        physical_device_desc="device: 0, name: GeForce GTX TITAN X, pci bus id: 0000:01:00.0",
+    )
+    for devices, name in (([cpu], None), ([cpu, gpu], "GeForce GTX TITAN X")):
+        common._gpu.cache_clear()
+        monkeypatch.setattr(device_lib, "list_local_devices", lambda devices=devices: devices)
+        assert (common._gpu() or {}).get("name") == name
+    assert common._gpu()["pci bus id"] == "0000:01:00.0"
+    assert common._device() == "GPU GeForce GTX TITAN X"
+    common._gpu.cache_clear()
+
+
 @pytest.mark.parametrize("steps, tenth", [(5000, 500), (10, 1), (1, 1), (25, 3)])
 def test_tenth(steps, tenth):
     assert common.Clock(steps).tenth == tenth
