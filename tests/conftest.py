@@ -44,24 +44,19 @@ class Copy:
     def command(self, script, *flags):
         return [sys.executable, str(self.folder / SCRIPTS[script])] + [str(flag) for flag in flags]
 
-    def start(self, command, **options):
+    def start(self, command, env=None, **options):
         """Start a command in a process group of its own."""
-        env = dict(os.environ, **options.pop("env", {}))
         # What a developer's shell may have set, and a reader's hasn't.
-        for name in ("PYTHONUNBUFFERED", "PYTHONPATH", "TF_CPP_MIN_LOG_LEVEL"):
-            if name not in options.get("keep", ()):
-                env.pop(name, None)
-        options.pop("keep", None)
-        options.setdefault("stdout", subprocess.PIPE)
-        options.setdefault("stderr", subprocess.PIPE)
-        options.setdefault("cwd", str(self.elsewhere))
+        unset = ("PYTHONUNBUFFERED", "PYTHONPATH", "TF_CPP_MIN_LOG_LEVEL")
+        inherited = {name: value for name, value in os.environ.items() if name not in unset}
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "cwd": str(self.elsewhere)}
         return subprocess.Popen(
             command,
             stdin=subprocess.DEVNULL,
             universal_newlines=True,
             start_new_session=True,
-            env=env,
-            **options,
+            env=dict(inherited, **(env or {})),
+            **dict(pipes, **options),
         )
 
     def run(self, script, *flags, **options):

@@ -96,6 +96,5 @@ def test_03_counts_3_every_time(copy):
 
 def test_demos_print_even_with_logs_turned_down(copy):
     # On TensorFlow 1.x that would silence tf.Print.
-    env = {"TF_CPP_MIN_LOG_LEVEL": "2"}
-    _, _, stderr = copy.run("03", env=env, keep=["TF_CPP_MIN_LOG_LEVEL"])
+    _, _, stderr = copy.run("03", env={"TF_CPP_MIN_LOG_LEVEL": "2"})
     assert stderr.count("Dequeued") == 10
