@@ -37,8 +37,9 @@ $(1)/bin/python -m pip install --quiet -r $(2) -r tests/requirements.txt
 touch $(1)/ready
 endef
 
-# An environment whose Python has since been removed is of no use.
-$(shell for venv in .venv .venv-tf1; do [ -x $$venv/bin/python ] || rm -rf $$venv; done)
+# An environment made here whose Python has since been removed is made anew.
+$(shell for venv in .venv .venv-tf1; do \
+	[ ! -e $$venv/ready ] || [ -x $$venv/bin/python ] || rm -rf $$venv; done)
 
 .venv/ready: requirements.txt tests/requirements.txt
 	@"$(or $(PYTHON),python3)" -c "import common; common.check_python()"
