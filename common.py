@@ -478,17 +478,34 @@ def _comparison(runs):
     ]
     others = len(runs) - sum(map(len, groups.values()))
     if others:
-        lines.append("Not shown: {} runs with other settings, in timings.jsonl.".format(others))
-    if baseline is None:
-        lines.append("To compare, run 01_feed_dict_baseline.py with the same flags.")
-    elif len(groups) == 1:
-        lines.append("To compare, run 04_queue_pipeline_training.py with the same flags.")
-    elif min(map(_seconds, groups.values())) > 0.95 * _seconds(baseline):
-        lines += [
-            "The queue helped little, if at all. The model is the bottleneck: there was no",
-            "input time to hide. Try a slower disk, in both scripts: --read_latency_ms 10",
+        lines.append("Not shown, for other settings: {} of the {} runs.".format(others, len(runs)))
+    return lines + _verdict(groups, last)
+
+
+def _verdict(groups, last):
+    """What to make of the comparison, or what is missing for one: a list of lines.
+
+    Args:
+      groups: the comparable runs, by variant.
+      last: the latest of them.
+    """
+    run = "To compare, run {} --steps {steps} --batch_size {batch_size} --read_latency_ms {ms:g}"
+    if "feed_dict" not in groups:
+        return [run.format("01_feed_dict_baseline.py", ms=last["read_latency_ms"], **last)]
+    if len(groups) == 1:
+        return [run.format("04_queue_pipeline_training.py", ms=last["read_latency_ms"], **last)]
+    fastest = min(map(_seconds, groups.values()))
+    if fastest <= 0.95 * _seconds(groups["feed_dict"]):
+        return []
+    if last["read_latency_ms"] > 0.5 * 1000 * fastest / last["steps"]:
+        return [
+            "The queue helped little, if at all. The input is the bottleneck: most of a step is",
+            "waiting for a read. Let more threads read at once, in 04: --threads 4",
         ]
-    return lines
+    return [
+        "The queue helped little, if at all. The model is the bottleneck: there was no",
+        "input time to hide. Try a slower disk, in both scripts: --read_latency_ms 10",
+    ]
 
 
 def _seconds(group):

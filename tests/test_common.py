@@ -197,7 +197,7 @@ def test_comparison_takes_medians():
 def test_comparison_leaves_out_other_settings_and_says_so(change):
     text = table(run("feed_dict", 10.0, **change), run("queue", 1.0))
     assert not [line for line in text.split("\n") if line.startswith("feed_dict")]
-    assert "Not shown: 1 runs with other settings" in text
+    assert "Not shown, for other settings: 1 of the 2 runs." in text
     assert "To compare, run 01_feed_dict_baseline.py" in text
 
 
@@ -215,6 +215,16 @@ def test_comparison_says_what_no_gain_means():
     text = table(run("feed_dict", 10.0), run("queue", 9.9))
     assert "The model is the bottleneck" in text
     assert "--read_latency_ms 10" in text
+
+
+def test_comparison_tells_a_slow_input_from_a_slow_model():
+    slow = {"read_latency_ms": 100.0}  # of 101 and 105 ms a step
+    text = table(run("feed_dict", 105.0, **slow), run("queue", 101.0, **slow))
+    assert "The input is the bottleneck" in text
+    assert "--threads 4" in text
+    quick = {"read_latency_ms": 1.0}
+    text = table(run("feed_dict", 105.0, **quick), run("queue", 101.0, **quick))
+    assert "The model is the bottleneck" in text
 
 
 def test_article_s_figures():

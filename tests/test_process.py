@@ -353,8 +353,8 @@ def test_gpu_that_tensorflow_does_not_see(copy, fake_gpu):
     assert "nvidia-smi" not in stdout
 
 
-def test_progress_bar_on_a_terminal_only(copy, trained):
-    assert "it/s" not in trained["04"]
+def test_progress_bar_on_a_terminal_only(copy):
+    assert copy.run("04", "--steps", 100)[2] == ""  # into a pipe
     leader, follower = os.openpty()
     fcntl.ioctl(follower, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
     process = copy.start(copy.command("04", "--steps", 100), stderr=follower)

@@ -104,7 +104,6 @@ def test_another_seed_draws_other_numbers(copy, trained):
 
 
 def test_comparison_shows_both_runs(trained):
-    assert "run 04_queue_pipeline_training.py with the same flags" in trained["01"]
     runs = [json.loads(line) for line in trained["timings"].split("\n") if line]
     assert [run["variant"] for run in runs] == ["feed_dict", "queue, threads 1, capacity 5"]
 
@@ -120,6 +119,18 @@ def test_comparison_shows_both_runs(trained):
     assert abs(int(shown) - change) <= 0.5001
     for figure in ("18.00 s", "11.50 s", "GPU 31%", "GPU 43%", "-36%", "GTX Titan X"):
         assert figure in table
+
+
+def test_advice_to_compare_can_be_typed(copy):
+    flags = ("--steps", 40, "--batch_size", 16, "--read_latency_ms", 2.5)
+    advice = r"^To compare, run (\d\d)\S+ (--.*)$"
+    _, stdout, _ = copy.run("04", "--threads", 3, "--capacity", 2, *flags)
+    script, typed = re.search(advice, stdout, re.M).groups()
+    assert script == "01"
+    status, stdout, stderr = copy.run(script, *typed.split())
+    assert (status, stderr) == (0, "")
+    assert re.search(r"^queue, threads 3, capacity 2 .* [-+]\d+%$", stdout, re.M)
+    assert not re.search(advice, stdout, re.M)
 
 
 def test_few_steps_with_a_large_queue_are_said_to_prove_little(copy):
