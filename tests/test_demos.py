@@ -94,6 +94,30 @@ def test_03_counts_3_every_time(copy):
     assert stdout.count("counted in this run: 3 times.") == 50
 
 
+# The runner's thread asks whether to stop before each call of the generator. Here it asks
+# so late that the 10th dequeue is done before the third call.
+LATE = """
+import runpy, sys, time
+from common import tf
+sys.argv = sys.argv[1:]
+should_stop = tf.train.Coordinator.should_stop
+
+def late(self):
+    time.sleep(0.5)
+    return should_stop(self)
+
+tf.train.Coordinator.should_stop = late
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+
+
+def test_03_counts_3_even_if_its_thread_is_late(copy):
+    status, stdout, stderr = copy.python(LATE, SCRIPTS["03"])
+    assert status == 0, stderr
+    assert "counted in this run: 3 times." in stdout
+    assert stderr.count("Generated, call:") == 3
+
+
 def test_demos_print_even_with_logs_turned_down(copy):
     # On TensorFlow 1.x that would silence tf.Print.
     _, _, stderr = copy.run("03", env={"TF_CPP_MIN_LOG_LEVEL": "2"})

@@ -10,18 +10,24 @@ import struct
 import subprocess
 import sys
 import termios
+import threading
 import time
 
 import pytest
 
-from conftest import ROOT, SCRIPTS
+from conftest import LIMIT, ROOT, SCRIPTS
 
 
 def wait_for(process, text):
     """Read the process's stdout up to a line with the text."""
-    for line in process.stdout:
-        if text in line:
-            return
+    limit = threading.Timer(LIMIT, process.kill)
+    limit.start()
+    try:
+        for line in process.stdout:
+            if text in line:
+                return
+    finally:
+        limit.cancel()
     pytest.fail("no line with {!r}: {}".format(text, process.stderr.read()))
 
 
