@@ -6,15 +6,16 @@ One sess.run() fetches a batch, another feeds it back: reading and training take
 import common
 from common import tf
 
-FLAGS = common.parse_flags(__doc__, "steps batch_size read_latency_ms seed")
+FLAGS = common.parse_flags(__doc__, "steps batch_size read_latency_ms log_dir")
 common.print_device()
 tf.set_random_seed(FLAGS.seed)
 
 # The input, as far as x and y_true, is what 01 and 04 do differently.
-x_batch = common.read_batch(FLAGS.batch_size, FLAGS.read_latency_ms)
-y_batch = common.label(x_batch)
-x = tf.placeholder(tf.float32, [FLAGS.batch_size, common.FEATURES], name="x")
-y_true = tf.placeholder(tf.float32, [FLAGS.batch_size, 1], name="y_true")
+with tf.name_scope("input"), tf.device("/cpu:0"):
+    x_batch = common.read_batch(FLAGS.batch_size, FLAGS.read_latency_ms)
+    y_batch = common.label(x_batch)
+    x = tf.placeholder(tf.float32, [FLAGS.batch_size, common.FEATURES], name="x")
+    y_true = tf.placeholder(tf.float32, [FLAGS.batch_size, 1], name="y_true")
 
 
 def next_batch():
@@ -30,17 +31,17 @@ tf.get_default_graph().finalize()  # from here on, adding an op is an error and 
 
 def train():
     print("accuracy before: {:.3f}".format(sess.run(accuracy, feed_dict=next_batch())))
-    clock = common.Clock(FLAGS.steps)
-    for step in clock:
-        _, loss_value = sess.run([train_step, loss], feed_dict=next_batch())
-        if step % clock.tenth == 0:
-            clock.log("step {:>5}  loss {:.4f}".format(step, loss_value))
+    monitor = common.Monitor(FLAGS, sess, accuracy)
+    for step in monitor:
+        fetches = [train_step, loss, monitor.fetches(step)]
+        _, loss_value, others = sess.run(fetches, feed_dict=next_batch())
+        monitor.log(step, loss_value, others)
     print("accuracy after: {:.3f}".format(sess.run(accuracy, feed_dict=next_batch())))
-    return clock
+    return monitor
 
 
 with tf.Session(config=common.session_config(FLAGS)) as sess:
     sess.run(init)
-    clock = train()
+    monitor = train()
 
-common.report("feed_dict", FLAGS, clock)
+common.report("feed_dict", FLAGS, monitor)

@@ -8,7 +8,7 @@ import math
 import common
 from common import tf
 
-FLAGS = common.parse_flags(__doc__, "patience seed")
+FLAGS = common.parse_flags(__doc__, "patience")
 tf.set_random_seed(FLAGS.seed)
 
 # Three scalars from N(-1, 4): as many as the queue holds.

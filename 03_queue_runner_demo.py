@@ -8,7 +8,7 @@ import time
 import common
 from common import tf
 
-FLAGS = common.parse_flags(__doc__, "seed")
+FLAGS = common.parse_flags(__doc__, "")
 tf.set_random_seed(FLAGS.seed)
 
 # The generator of data counts how often it is called, and prints what it generates.

@@ -6,18 +6,19 @@ Another thread fills the queue: reading and training overlap. The rest is 01: di
 import common
 from common import tf
 
-FLAGS = common.parse_flags(__doc__, "steps batch_size read_latency_ms seed threads capacity")
+FLAGS = common.parse_flags(__doc__, "steps batch_size read_latency_ms log_dir threads capacity")
 common.print_device()
 tf.set_random_seed(FLAGS.seed)
 
 # The input, as far as x and y_true, is what 01 and 04 do differently.
-x_batch = common.read_batch(FLAGS.batch_size, FLAGS.read_latency_ms)
-with tf.device("/cpu:0"):
+with tf.name_scope("input"), tf.device("/cpu:0"):
+    x_batch = common.read_batch(FLAGS.batch_size, FLAGS.read_latency_ms)
     # An element is a whole batch. Its shape is given, so that x has a static shape.
     queue = tf.FIFOQueue(FLAGS.capacity, [tf.float32], [x_batch.get_shape()], name="queue")
     tf.train.add_queue_runner(tf.train.QueueRunner(queue, [queue.enqueue(x_batch)] * FLAGS.threads))
+    waiting = queue.size(name="waiting")
     x = queue.dequeue(name="x")
-y_true = common.label(x)
+    y_true = common.label(x)
 
 train_step, loss, accuracy = common.build_model(x, y_true)
 init = tf.global_variables_initializer()
@@ -26,14 +27,14 @@ tf.get_default_graph().finalize()  # from here on, adding an op is an error and 
 
 def train():
     print("accuracy before: {:.3f}".format(sess.run(accuracy)))
-    clock = common.Clock(FLAGS.steps)
-    for step in clock:
+    monitor = common.Monitor(FLAGS, sess, accuracy, waiting)
+    for step in monitor:
         coord.raise_requested_exception()  # a reader's error, at once
-        _, loss_value = sess.run([train_step, loss])
-        if step % clock.tenth == 0:
-            clock.log("step {:>5}  loss {:.4f}".format(step, loss_value))
+        fetches = [train_step, loss, monitor.fetches(step)]
+        _, loss_value, others = sess.run(fetches)
+        monitor.log(step, loss_value, others)
     print("accuracy after: {:.3f}".format(sess.run(accuracy)))
-    return clock
+    return monitor
 
 
 with tf.Session(config=common.session_config(FLAGS)) as sess:
@@ -41,8 +42,8 @@ with tf.Session(config=common.session_config(FLAGS)) as sess:
     coord = tf.train.Coordinator(clean_stop_exception_types=())  # no data left is an error too
     threads = tf.train.start_queue_runners(sess, coord)
     with coord.stop_on_exception():
-        clock = train()
+        monitor = train()
     coord.request_stop()
     coord.join(threads)  # raises what came first: the reader's error, not the empty queue's
 
-common.report("queue", FLAGS, clock)
+common.report("queue", FLAGS, monitor)

@@ -11,6 +11,7 @@ import contextlib
 import functools
 import json
 import os
+import random
 import re
 import signal
 import subprocess
@@ -226,51 +227,125 @@ def _dense(x, units, name, seed):
         return tf.matmul(x, weights) + biases
 
 
-# ------------------------------------------------------------------ the clock
+# ------------------------------------------------------------------ the loop's monitor
 
 
-class Clock(object):
-    """Times a training loop, and nothing but the loop:
+class Monitor(object):
+    """Watches a training loop: its time and, outside of the loop, its queue.
 
-        clock = Clock(steps)
-        for step in clock:  # 0, which isn't timed, then 1 to `steps`, which are
-            ...
+        monitor = Monitor(flags, sess, accuracy)
+        for step in monitor:  # 0, which isn't timed, then 1 to flags.steps, which are
+            fetches = [train_step, loss, monitor.fetches(step)]
+            _, loss_value, others = sess.run(fetches)
+            monitor.log(step, loss_value, others)
+
+    Args:
+      flags: the script's flags.
+      sess: the session that trains.
+      accuracy: float32 scalar, for flags.log_dir.
+      waiting: int32 scalar, how many batches wait in the queue; None without a queue.
 
     Attributes:
-      steps: how many steps are timed.
-      tenth: how many steps a tenth of the run is, rounded up.
       seconds: how long the steps took.
       busy: how busy the device was meanwhile, from 0 to 1: the GPU's utilisation as
         nvidia-smi samples it, or without a GPU the CPU seconds used, of those that all
         cores had. None where that can't be told.
+      fill: how many batches waited in the queue, at each of the looks taken meanwhile.
     """
 
-    def __init__(self, steps):
-        self.steps = steps
-        self.tenth = -(-steps // 10)
+    def __init__(self, flags, sess, accuracy, waiting=None):
         self.seconds = self.busy = None
+        self.fill = []
+        self._steps, self._step = flags.steps, 0
+        self._sess, self._accuracy, self._waiting = sess, accuracy, waiting
+        self._writer = flags.log_dir and _summary_writer(flags.log_dir, sess.graph)
 
     def __iter__(self):
         from tqdm import tqdm
 
         yield 0  # the first step is slow: it prepares the graph
-        bar = tqdm(range(1, self.steps + 1), unit="step", leave=False, disable=None)
+        bar = tqdm(range(1, self._steps + 1), unit="step", leave=False, disable=None)
         gpu = _gpu()
         sampler = gpu and _start_sampler(gpu)
-        cpu_start, start = time.process_time(), time.monotonic()
-        for step in bar:
-            yield step
-        self.seconds = time.monotonic() - start
+        with contextlib.ExitStack() as watched:
+            if self._waiting is not None:
+                watched.enter_context(_looks(self._look))
+            cpu_start, start = time.process_time(), time.monotonic()
+            for self._step in bar:
+                yield self._step
+            self.seconds = time.monotonic() - start
+            cpu_seconds = time.process_time() - cpu_start
         if gpu:
             self.busy = sampler and _stop_sampler(sampler)
         else:
-            self.busy = (time.process_time() - cpu_start) / (self.seconds * cores())
+            self.busy = cpu_seconds / (self.seconds * cores())
+        if self._writer:
+            self._writer.close()
 
-    def log(self, text):
-        """Print a line, above the progress bar where there is one."""
+    def fetches(self, step):
+        """What else to fetch in a step: nothing, unless it is one to keep in flags.log_dir."""
+        return [self._accuracy] if self._writer and self._is_one_of(100, step) else []
+
+    def log(self, step, loss, others):
+        """Print the loss, ten times in a run; keep what fetches() asked for.
+
+        Args:
+          step: the step.
+          loss: its loss, a float.
+          others: the values of fetches(step).
+        """
         from tqdm import tqdm
 
-        tqdm.write(text)
+        if self._is_one_of(10, step):
+            tqdm.write("step {:>5}  loss {:.4f}".format(step, loss))
+        if others:
+            self._keep("loss", loss, step)
+            self._keep("accuracy", others[0], step)
+
+    def _is_one_of(self, n, step):
+        """Whether it is one of the n + 1 steps, or fewer, that divide the run evenly."""
+        return step % -(-self._steps // n) == 0
+
+    def _look(self):
+        self.fill.append(self._sess.run(self._waiting))
+        if self._writer:
+            self._keep("batches_waiting", self.fill[-1], self._step)
+
+    def _keep(self, tag, value, step):
+        summary = tf.Summary(value=[tf.Summary.Value(tag=tag, simple_value=value)])
+        self._writer.add_summary(summary, step)
+
+
+def _summary_writer(log_dir, graph):
+    """A tf.summary.FileWriter to a folder of this run's own in log_dir."""
+    script = os.path.splitext(os.path.basename(sys.argv[0]))[0]
+    folder = os.path.join(log_dir, script + time.strftime("_%Y%m%d_%H%M%S"))
+    print('Writing to {}; to see it: tensorboard --logdir "{}"'.format(folder, log_dir))
+    return tf.summary.FileWriter(folder, graph)
+
+
+@contextlib.contextmanager
+def _looks(look):
+    """Call look() about 20 times a second while the body runs, in another thread."""
+    done = threading.Event()
+
+    def watch():
+        # Looks at random intervals see what time averages see; looks at even ones might
+        # always find the same moment of a step.
+        while not done.wait(random.expovariate(20)):
+            try:
+                look()
+            except (tf.errors.OpError, RuntimeError):  # the session is being closed
+                return
+
+    watcher = threading.Thread(target=watch)
+    watcher.daemon = True
+    watcher.start()
+    try:
+        yield
+    finally:
+        done.set()
+        watcher.join()
 
 
 def _start_sampler(gpu):
@@ -380,27 +455,52 @@ ARTICLE_FEED_DICT = [dict(ARTICLE, seconds=18.0, busy=0.31)]
 ARTICLE_QUEUE = [dict(ARTICLE, seconds=11.5, busy=0.43)]
 
 
-def report(variant, flags, clock):
-    """Print how long the run took, keep that in TIMINGS, compare the runs made so far.
+def report(variant, flags, monitor):
+    """Print how the run went, keep its time in TIMINGS, compare the runs made so far.
 
     Args:
       variant: where the input came from, "feed_dict" or another name.
       flags: the script's flags.
-      clock: the Clock of its training loop.
+      monitor: the Monitor of its training loop.
     """
     run = {name: getattr(flags, name) for name in ("steps", "batch_size", "read_latency_ms")}
     for name in ("threads", "capacity"):
         if hasattr(flags, name):
             variant += ", {} {}".format(name, getattr(flags, name))
     run.update(variant=variant, tensorflow=tf.__version__, device=_device())
-    run.update(seconds=clock.seconds, busy=clock.busy)
+    run.update(seconds=monitor.seconds, busy=monitor.busy)
     runs = _kept_runs() + [run]
     _keep(run)
     print("time: {seconds:.2f} s for {steps} steps".format(**run))
     if flags.steps < 20 * getattr(flags, "capacity", 0):
         print("Some of the batches were in the queue before the clock started: take more steps.")
+    if monitor.fill:
+        print("\n".join(_queue_verdict(monitor.fill, flags.capacity, run)))
     print()
     print("\n".join(_comparison(runs)))
+
+
+def _queue_verdict(fill, capacity, run):
+    """How full the queue was, and what follows from that: a list of lines.
+
+    Args:
+      fill: how many batches waited, at each look.
+      capacity: how many fit.
+      run: the run, as report() keeps it.
+    """
+    empty = fill.count(0) / float(len(fill))
+    lines = [
+        "queue: on average {:.1f} of {} batches waiting; empty at {:.0%} of {} looks".format(
+            sum(fill) / float(len(fill)), capacity, empty, len(fill)
+        )
+    ]
+    if empty < 0.5:
+        lines.append("The model is the bottleneck: more --threads won't help.")
+    elif run["device"].startswith("CPU") and run["busy"] > 0.95:
+        lines.append("The input is the bottleneck, but the CPU is busy: more --threads won't help.")
+    else:
+        lines.append("The input is the bottleneck: try more --threads.")
+    return lines
 
 
 def _keep(run):
@@ -540,19 +640,7 @@ def _columns(*cells):
 # ------------------------------------------------------------------ the command line
 
 
-# name: (default, lowest, highest, what it is); a whole number if the highest is one
-_FLAGS = {
-    "steps": (5000, 1, 10**9, "training steps"),
-    "batch_size": (128, 1, 2**14, "examples in a batch"),
-    "read_latency_ms": (0, 0, 60000.0, "let each read wait so many ms, like a slow disk (try 3)"),
-    "threads": (1, 1, 64, "threads that fill the queue (try 4 with a slow disk)"),
-    "capacity": (5, 1, 1000, "batches that fit in the queue"),
-    "patience": (5, 0, 86400.0, "seconds to hang before giving up; 0: hang for ever"),
-    "seed": (0, 0, 2**31 - 1, "the same seed draws the same numbers again"),
-}
-
-
-def _number(lowest, highest):
+def number(lowest, highest):
     """An argparse type: a number of the type of `highest`, within the two."""
 
     def parse(text):
@@ -569,31 +657,60 @@ def _number(lowest, highest):
     return parse
 
 
+def folder(text):
+    """An argparse type: a folder, made if it is missing, in which files can be made."""
+    try:
+        os.makedirs(text, exist_ok=True)
+        problem = "" if os.access(text, os.W_OK | os.X_OK) else "no permission to write there"
+    except OSError as error:
+        problem = error.strerror
+    if problem:
+        message = "takes a folder to write to, not '{}': {}".format(text, problem)
+        raise argparse.ArgumentTypeError(message)
+    return text
+
+
+# name: (default, argparse type, metavar, what it is)
+_FLAGS = {
+    "steps": (5000, number(1, 10**9), "N", "training steps"),
+    "batch_size": (128, number(1, 2**14), "N", "examples in a batch"),
+    "read_latency_ms": (
+        0,
+        number(0, 60000.0),
+        "N",
+        "how long a slow disk lets each read wait (try 3)",
+    ),
+    "threads": (1, number(1, 64), "N", "threads that fill the queue (try 4 with a slow disk)"),
+    "capacity": (5, number(1, 1000), "N", "batches that fit in the queue"),
+    "patience": (5, number(0, 86400.0), "N", "seconds to hang before giving up; 0: hang for ever"),
+    "seed": (0, number(0, 2**31 - 1), "N", "the same seed draws the same numbers again"),
+    "log_dir": (None, folder, "DIR", "keep the graph, loss and accuracy there, for TensorBoard"),
+}
+
+
 class _Parser(argparse.ArgumentParser):
     def error(self, message):
         self.exit(2, "{}: {}. See --help.\n".format(self.prog, message))
 
 
-def parse_flags(doc, names):
+def parse_flags(doc, names, others=None):
     """Read the command line. A wrong one ends the process with status 2 and one line.
 
     Args:
       doc: the script's docstring, for --help.
-      names: the flags of _FLAGS that the script has, with spaces between.
+      names: the flags of _FLAGS that the script has, besides --seed, with spaces between.
+      others: flags of its own, {name: (default, argparse type, metavar, what it is)}.
 
     Returns: a namespace with an attribute for each of them.
     """
     _prepare_process()
     raw = argparse.RawDescriptionHelpFormatter
     parser = _Parser(description=doc, formatter_class=raw, allow_abbrev=False)
-    for name in names.split():
-        default, lowest, highest, text = _FLAGS[name]
+    flags = [(name, _FLAGS[name]) for name in names.split() + ["seed"]]
+    for name, (default, parse, metavar, text) in flags + sorted((others or {}).items()):
+        shown = "" if default is None else " (default: {})".format(default)
         parser.add_argument(
-            "--" + name,
-            type=_number(lowest, highest),
-            default=default,
-            metavar="N",
-            help="{} (default: {})".format(text, default),
+            "--" + name, type=parse, default=default, metavar=metavar, help=text + shown
         )
     return parser.parse_args()
 

@@ -1,6 +1,8 @@
 """The pieces of common.py, against NumPy and against figures worked out by hand."""
 
+import itertools
 import sys
+import threading
 import time
 from types import SimpleNamespace
 
@@ -109,20 +111,58 @@ def test_model_against_numpy():
         assert np.allclose(step[large], -0.01 * np.sign(gradient[name][large]), rtol=0.01)
 
 
-def test_clock_times_the_loop_but_not_the_first_step(monkeypatch):
+class Session:
+    """A session of a queue in which 3, 0, 1, 3, 0, 1... batches wait."""
+
+    def __init__(self):
+        self.waiting = itertools.cycle([3, 0, 1])
+
+    def run(self, fetches):
+        return next(self.waiting)
+
+
+def flags(**changes):
+    return SimpleNamespace(**dict({"steps": 4, "log_dir": None, "capacity": 3}, **changes))
+
+
+def test_monitor_times_the_loop_but_not_the_first_step(monkeypatch):
     now = {"monotonic": 1000.0, "process_time": 50.0}
     for name in now:
         monkeypatch.setattr(time, name, lambda name=name: now[name])
     monkeypatch.setattr(common, "_gpu", lambda: None)
-    clock = common.Clock(4)
+    monitor = common.Monitor(flags(), Session(), None)
     steps = []
-    for step in clock:
+    for step in monitor:
         steps.append(step)
         now["monotonic"] += 60.0 if step == 0 else 0.5
         now["process_time"] += 30.0 if step == 0 else 0.25 * common.cores()
     assert steps == [0, 1, 2, 3, 4]
-    assert clock.seconds == pytest.approx(4 * 0.5)
-    assert clock.busy == pytest.approx(0.5)
+    assert monitor.seconds == pytest.approx(4 * 0.5)
+    assert monitor.busy == pytest.approx(0.5)
+    assert monitor.fill == []  # there is no queue
+
+
+def test_monitor_looks_at_the_queue_while_the_loop_runs_and_no_longer():
+    threads = threading.active_count()
+    monitor = common.Monitor(flags(), Session(), None, waiting="waiting")
+    for step in monitor:
+        if step == 1:
+            assert monitor.fill == []  # not even in the step that isn't timed
+        while step and len(monitor.fill) < 3 * step:
+            time.sleep(0.01)
+    assert monitor.fill[:12] == [3, 0, 1] * 4
+    assert threading.active_count() == threads
+
+
+def test_monitor_survives_a_session_that_closes(monkeypatch):
+    class Closed(Session):
+        def run(self, fetches):
+            raise RuntimeError("Attempted to use a closed Session.")
+
+    monitor = common.Monitor(flags(steps=1), Closed(), None, waiting="waiting")
+    for step in monitor:
+        time.sleep(0.5 if step else 0)
+    assert monitor.fill == []
 
 
 def test_gpu_is_described_by_tensorflow(monkeypatch):
@@ -142,9 +182,38 @@ def test_gpu_is_described_by_tensorflow(monkeypatch):
     common._gpu.cache_clear()
 
 
-@pytest.mark.parametrize("steps, tenth", [(5000, 500), (10, 1), (1, 1), (25, 3)])
-def test_tenth(steps, tenth):
-    assert common.Clock(steps).tenth == tenth
+@pytest.mark.parametrize(
+    "steps, logged", [(5000, 11), (10, 11), (1, 2), (25, 9), (9, 10), (101, 10)]
+)
+def test_monitor_prints_the_loss_about_ten_times(capsys, steps, logged):
+    monitor = common.Monitor(flags(steps=steps), Session(), None)
+    for step in range(steps + 1):
+        assert monitor.fetches(step) == []  # no cost without --log_dir
+        monitor.log(step, 0.25, [])
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == logged
+    assert lines[0] == "step     0  loss 0.2500"
+
+
+QUEUE_VERDICTS = [
+    ([3, 3, 2, 0], 0.3, "2.0 of 3 batches waiting; empty at 25% of 4 looks", "model is the bott"),
+    ([3, 3, 3, 3], 1.0, "3.0 of 3 batches waiting; empty at 0% of 4 looks", "model is the bott"),
+    ([0, 0, 1], 0.3, "0.3 of 3 batches waiting; empty at 67% of 3 looks", "try more --threads"),
+    ([0], 0.99, "0.0 of 3 batches waiting; empty at 100% of 1 looks", "but the CPU is busy"),
+]
+
+
+@pytest.mark.parametrize("fill, busy, figures, verdict", QUEUE_VERDICTS)
+def test_queue_verdict(fill, busy, figures, verdict):
+    lines = common._queue_verdict(fill, 3, run("queue", 1.0, busy=busy))
+    assert lines[0] == "queue: on average " + figures
+    assert verdict in lines[1]
+
+
+def test_queue_verdict_on_a_gpu():
+    # How busy the GPU is says nothing of the CPU, which reads.
+    gpu = run("queue", 1.0, device="GPU Titan", busy=0.99)
+    assert "try more --threads" in common._queue_verdict([0], 3, gpu)[1]
 
 
 def run(variant, seconds, **changes):

@@ -138,6 +138,8 @@ BAD_FLAGS = [
     ("03", ["--seed", "x"], "--seed"),
     ("04", ["--threads", "0"], "--threads"),
     ("04", ["--capacity", "0"], "--capacity"),
+    ("01", ["--log_dir", ""], "--log_dir"),
+    ("04", ["--log_dir", "/dev/null/logs"], "--log_dir"),
 ]
 
 
@@ -157,7 +159,7 @@ def test_help_needs_no_tensorflow(copy, script):
     assert (status, stderr) == (0, "")
     assert script + ":" in stdout
     assert "--seed N" in stdout
-    assert stdout.count("(default:") == stdout.count("\n  --")
+    assert stdout.count("(default:") == stdout.count("\n  --") - stdout.count("\n  --log_dir")
 
 
 DAMAGED = {

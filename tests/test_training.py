@@ -6,6 +6,9 @@ import os
 import re
 import subprocess
 
+import pytest
+
+from common import tf
 from conftest import ROOT, SCRIPTS
 
 RUN_AND_DESCRIBE_GRAPH = """
@@ -139,6 +142,59 @@ def test_few_steps_with_a_large_queue_are_said_to_prove_little(copy):
     assert "before the clock started: take more steps" in stdout
 
 
+def test_queue_s_fill_says_what_the_bottleneck_is(copy, trained):
+    fill = r"^queue: on average (\S+) of 5 batches waiting; empty at (\d+)% of (\d+) looks\n(.*)$"
+    assert not re.search(fill, trained["01"], re.M)
+    _, stdout, _ = copy.run("04", "--steps", 60, "--read_latency_ms", 50)
+    average, empty, looks, verdict = re.search(fill, stdout, re.M).groups()
+    assert float(average) < 1
+    assert int(empty) > 80
+    assert int(looks) > 10  # of about 60, in 3 s
+    assert verdict == "The input is the bottleneck: try more --threads."
+    # A model that takes its time, and reads by many threads.
+    copy.append(
+        "common.py",
+        "\n_build_model = build_model\n\ndef build_model(x, y_true):\n"
+        "    wait = tf.py_func(lambda: time.sleep(0.05) or True, [], tf.bool)\n"
+        "    with tf.control_dependencies([wait]):\n"
+        "        return _build_model(tf.identity(x), y_true)\n",
+    )
+    _, stdout, _ = copy.run("04", "--steps", 40, "--threads", 4)
+    average, empty, _, verdict = re.search(fill, stdout, re.M).groups()
+    assert float(average) > 4
+    assert int(empty) < 20
+    assert verdict == "The model is the bottleneck: more --threads won't help."
+
+
+@pytest.mark.parametrize("script", ["01", "04"])
+def test_log_dir(copy, script):
+    logs = copy.elsewhere / "some where" / "logs"
+    status, stdout, stderr = copy.run(script, "--steps", 200, "--log_dir", logs)
+    assert (status, stderr) == (0, "")
+    assert 'tensorboard --logdir "{}"'.format(logs) in stdout
+
+    (folder,) = logs.iterdir()
+    assert folder.name.startswith(SCRIPTS[script][:-3])
+    (path,) = folder.iterdir()
+    scopes, scalars = set(), {}
+    for event in tf.train.summary_iterator(str(path)):
+        graph = tf.GraphDef.FromString(event.graph_def)
+        scopes |= {node.name.split("/")[0] for node in graph.node}
+        for value in event.summary.value:
+            scalars.setdefault(value.tag, []).append((event.step, value.simple_value))
+    assert scopes == {"input", "model", "loss", "accuracy", "training", "init"}
+
+    steps, shown = zip(*losses(stdout))
+    assert [step for step, _ in scalars["loss"]] == list(range(0, 201, 2))
+    kept = dict(scalars["loss"])
+    assert ["{:.4f}".format(kept[int(step)]) for step in steps] == list(shown)
+    assert [step for step, _ in scalars["accuracy"]] == list(range(0, 201, 2))
+    assert all(0.4 < value <= 1 for _, value in scalars["accuracy"])
+    waiting = scalars.get("batches_waiting", [])
+    assert bool(waiting) == (script == "04")
+    assert all(0 <= step <= 200 and 0 <= value <= 5 for step, value in waiting)
+
+
 def peak_mib(copy, script, steps):
     """The most memory that a run had resident, in MiB (Linux counts it in KiB)."""
     process = copy.start(
@@ -180,8 +236,8 @@ def run_after_a_pause(self, fetches, *args, **kwargs):
             sleep(0.01)
         print("READ AHEAD", reads - consumed)
     result = run(self, fetches, *args, **kwargs)
-    names = [fetch.name for fetch in (fetches if isinstance(fetches, list) else [fetches])]
-    consumed += any(name.split("/")[0] in ("training", "accuracy") for name in names)
+    first = fetches[0] if isinstance(fetches, list) else fetches
+    consumed += first.name.split("/")[0] in ("training", "accuracy")
     return result
 
 time.sleep, tf.Session.run = count, run_after_a_pause
