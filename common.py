@@ -416,13 +416,14 @@ def _gpu():
     return None
 
 
-def _device():
+def device():
+    """The device that computes, as the tables name it."""
     return "GPU " + _gpu()["name"] if _gpu() else "CPU with {} cores".format(cores())
 
 
 def print_device():
     """Say which TensorFlow computes on what; if it leaves a GPU unused, what to install."""
-    print("TensorFlow {} on {}".format(tf.__version__, _device()))
+    print("TensorFlow {} on {}".format(tf.__version__, device()))
     hidden = os.environ.get("CUDA_VISIBLE_DEVICES") in ("", "-1")  # on purpose
     if _gpu() or hidden:
         return
@@ -467,7 +468,7 @@ def report(variant, flags, monitor):
     for name in ("threads", "capacity"):
         if hasattr(flags, name):
             variant += ", {} {}".format(name, getattr(flags, name))
-    run.update(variant=variant, tensorflow=tf.__version__, device=_device())
+    run.update(variant=variant, tensorflow=tf.__version__, device=device())
     run.update(seconds=monitor.seconds, busy=monitor.busy)
     runs = _kept_runs() + [run]
     _keep(run)
@@ -671,7 +672,7 @@ def folder(text):
 
 
 # name: (default, argparse type, metavar, what it is)
-_FLAGS = {
+FLAGS = {
     "steps": (5000, number(1, 10**9), "N", "training steps"),
     "batch_size": (128, number(1, 2**14), "N", "examples in a batch"),
     "read_latency_ms": (
@@ -698,16 +699,20 @@ def parse_flags(doc, names, others=None):
 
     Args:
       doc: the script's docstring, for --help.
-      names: the flags of _FLAGS that the script has, besides --seed, with spaces between.
-      others: flags of its own, {name: (default, argparse type, metavar, what it is)}.
+      names: the flags of FLAGS that the script has, besides --seed, with spaces between.
+      others: flags of its own, {name: (default, argparse type, metavar, what it is)};
+        bool is the type of one that takes no value.
 
     Returns: a namespace with an attribute for each of them.
     """
     _prepare_process()
     raw = argparse.RawDescriptionHelpFormatter
     parser = _Parser(description=doc, formatter_class=raw, allow_abbrev=False)
-    flags = [(name, _FLAGS[name]) for name in names.split() + ["seed"]]
-    for name, (default, parse, metavar, text) in flags + sorted((others or {}).items()):
+    flags = [(name, FLAGS[name]) for name in names.split() + ["seed"]]
+    for name, (default, parse, metavar, text) in flags + list((others or {}).items()):
+        if parse is bool:
+            parser.add_argument("--" + name, action="store_true", default=default, help=text)
+            continue
         shown = "" if default is None else " (default: {})".format(default)
         parser.add_argument(
             "--" + name, type=parse, default=default, metavar=metavar, help=text + shown

@@ -178,7 +178,7 @@ def test_gpu_is_described_by_tensorflow(monkeypatch):
         monkeypatch.setattr(device_lib, "list_local_devices", lambda devices=devices: devices)
         assert (common._gpu() or {}).get("name") == name
     assert common._gpu()["pci bus id"] == "0000:01:00.0"
-    assert common._device() == "GPU GeForce GTX TITAN X"
+    assert common.device() == "GPU GeForce GTX TITAN X"
     common._gpu.cache_clear()
 
 
