@@ -1,7 +1,7 @@
 # make run, make test: on current TensorFlow. make run-tf1, make test-tf1: on TensorFlow 1.0.0.
 # The first call makes the virtual environment. PYTHON=/path/to/python names the interpreter.
 
-.PHONY: run test run-tf1 test-tf1 lint clean
+.PHONY: run test run-tf1 test-tf1 benchmark trace figures lint clean
 
 run: .venv/ready
 	$(call run_scripts,.venv)
@@ -14,6 +14,21 @@ run-tf1: .venv-tf1/ready
 
 test-tf1: .venv-tf1/ready
 	.venv-tf1/bin/python -m pytest tests
+
+# What these write goes to the folder results.
+benchmark: .venv/ready
+	mkdir -p results
+	.venv/bin/python -m going_further.benchmark --json results/benchmark.json
+	.venv/bin/python -m going_further.benchmark --rounds 12 --read_latency_ms 0,1,2,4,8,16 \
+	--json results/sweep.json
+
+trace: .venv/ready
+	mkdir -p results
+	.venv/bin/python -m going_further.trace --json results/trace.json
+	.venv/bin/python -m going_further.figures
+
+figures: .venv/ready
+	.venv/bin/python -m going_further.figures
 
 lint: .venv/ready
 	.venv/bin/python -m ruff check .
@@ -41,12 +56,12 @@ endef
 $(shell for venv in .venv .venv-tf1; do \
 	[ ! -e $$venv/ready ] || [ -x $$venv/bin/python ] || rm -rf $$venv; done)
 
-.venv/ready: requirements.txt tests/requirements.txt
+.venv/ready: requirements.txt going_further/requirements.txt tests/requirements.txt
 	@"$(or $(PYTHON),python3)" -c "import common; common.check_python()"
 	"$(or $(PYTHON),python3)" -m venv .venv
 	$(call install,.venv,requirements.txt)
 
-.venv-tf1/ready: requirements-cpu.txt tests/requirements.txt
+.venv-tf1/ready: requirements-cpu.txt going_further/requirements.txt tests/requirements.txt
 	@"$(or $(PYTHON),python3.6)" -c "import sys; sys.exit(sys.version_info[:2] != (3, 6))" 2>/dev/null || \
 	{ echo "TensorFlow 1.0.0 needs Python 3.6: get it with 'pyenv install 3.6.15' or" \
 	"'conda create -n py36 python=3.6', then add PYTHON=/path/to/python3.6 to this command." >&2; exit 1; }

@@ -33,8 +33,10 @@ class Copy:
         self.elsewhere = folder / "elsewhere"
         self.elsewhere.mkdir()
         self.timings = self.folder / "timings.jsonl"
-        for path in ROOT.glob("*.py"):
-            shutil.copy(str(path), str(self.folder))
+        (self.folder / "going_further").mkdir()
+        for pattern in ("*.py", "going_further/*.py"):
+            for path in ROOT.glob(pattern):
+                shutil.copy(str(path), str(self.folder / path.relative_to(ROOT)))
 
     def append(self, name, code):
         """Add code to the end of a file of the copy."""
@@ -43,6 +45,11 @@ class Copy:
 
     def command(self, script, *flags):
         return [sys.executable, str(self.folder / SCRIPTS[script])] + [str(flag) for flag in flags]
+
+    def module(self, name, *flags):
+        """The command for a module of going_further; it needs cwd=str(folder)."""
+        command = [sys.executable, "-m", "going_further." + name]
+        return command + [str(flag) for flag in flags]
 
     def start(self, command, env=None, **options):
         """Start a command in a process group of its own."""

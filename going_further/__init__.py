@@ -1,0 +1,1 @@
+"""Past the article. Run as: python -m going_further.NAME"""

@@ -1,0 +1,597 @@
+"""The benchmark, the trace, the figures and tf.data: what they print, keep and draw."""
+
+import json
+import re
+import shutil
+import struct
+import time
+from statistics import median
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from common import tf
+from conftest import ROOT
+from going_further import benchmark, results, trace
+
+TF1 = tf.__version__.startswith("1.")
+MEASURED = ROOT / "going_further" / "measured"
+
+# ------------------------------------------------------------------ what follows from figures
+
+
+@pytest.mark.parametrize(
+    "model_ms, read_ms, threads, bound",
+    [(3, 1, 1, 3), (3, 4, 1, 4), (3, 4, 2, 3), (3, 16, 4, 4), (3, 3, 1, 3)],
+)
+def test_perfect_overlap(model_ms, read_ms, threads, bound):
+    assert results.perfect_overlap(model_ms, read_ms, threads) == bound
+
+
+@pytest.mark.parametrize("model_cpu_ms, read_cpu_ms, cores, bound", [(5, 1, 2, 3), (5, 1, 1, 6)])
+def test_cpu_bound(model_cpu_ms, read_cpu_ms, cores, bound):
+    assert results.cpu_bound(model_cpu_ms, read_cpu_ms, cores) == bound
+
+
+def turns(*pairs):
+    return [{"ms": ms, "cpu_ms": cpu_ms} for ms, cpu_ms in pairs]
+
+
+ROUNDS = {  # the machine is half as fast in the second round, and busy in the third
+    "no input": turns((2, 3), (4, 6), (2, 3)),
+    "read alone": turns((1, 1), (2, 2), (1, 1)),
+    "feed_dict": turns((4, 4), (8, 8), (5, 4)),
+    "queue, 1 thread": turns((3, 4), (6, 8), (6, 4)),
+    "queue, 4 threads": turns((2.5, 4), (5, 8), (5, 4)),
+    "tf.data, 1 thread": turns((4, 4), (8, 8), (4, 4)),
+    "tf.data, 4 threads": turns((5, 5), (10, 8), (4, 4)),
+}
+
+
+def test_summary_of_rounds():
+    summary = results.summarize(ROUNDS, cores=2)
+    rows = summary["variants"]
+    assert set(rows) == set(ROUNDS) - {"read alone"}
+    # Ratios are taken in each round: 0.75, 0.75 and 1.2. Those of medians would say 6 / 5.
+    assert rows["queue, 1 thread"]["of_feed_dict"] == [0.75, 0.75, pytest.approx(0.975)]
+    assert rows["queue, 1 thread"]["of_no_input"] == [1.5, 1.5, 2.25]
+    assert rows["queue, 1 thread"]["ms"] == [4.5, 6, 6]
+    assert rows["queue, 1 thread"]["cpu_ms"] == 4
+    assert rows["queue, 1 thread"]["busy"] == pytest.approx(4 / (6 * 2))
+    assert rows["feed_dict"]["of_feed_dict"] == [1, 1, 1]
+    assert summary["read"] == {"ms": 1, "cpu_ms": 1}
+    assert summary["perfect_overlap_ms"] == {"1": 2, "2": 2, "4": 2}
+    assert summary["cpu_bound_ms"] == 2  # of (3 + 1) / 2, (6 + 2) / 2 and (3 + 1) / 2
+    best = summary["best_queue"]
+    assert best["variant"] == "queue, 4 threads"
+    assert best["of_feed_dict"][1] == 0.625
+    assert best["of_cpu_bound"][1] == 1.25  # of 2.5 / 2, 5 / 4 and 5 / 2
+    assert best["of_tf_data"][1] == 0.625  # of 1 thread, the faster: 2.5 / 4, 5 / 8, 5 / 4
+
+
+def test_summary_without_tf_data():
+    rounds = {name: turns for name, turns in ROUNDS.items() if not name.startswith("tf.data")}
+    assert results.summarize(rounds, cores=2)["best_queue"]["of_tf_data"] is None
+
+
+def test_predictions():
+    def series(kind, threads, wait_ms, ms):
+        rounds = turns((ms, 1), (ms, 1))
+        return {"kind": kind, "threads": threads, "read_latency_ms": wait_ms, "rounds": rounds}
+
+    points = results.sweep_points(
+        [
+            series("feed_dict", 1, 8, 13),
+            series("queue", 1, 8, 10),
+            series("queue", 4, 8, 3.5),
+            series("read alone", 1, 8, 9.5),
+            series("feed_dict", 1, 0, 4),
+            series("queue", 1, 0, 3),
+            series("queue", 4, 0, 3),
+            series("read alone", 1, 0, 1),
+        ]
+    )
+    predicted = {
+        (point["kind"], point["threads"], point["read_latency_ms"]): point.get("predicted_ms")
+        for point in points
+    }
+    assert predicted["feed_dict", 1, 8] == 4 + 9.5 - 1
+    assert predicted["queue", 1, 8] == 9.5
+    assert predicted["queue", 4, 8] == 3  # 9.5 / 4 is less
+    assert predicted["feed_dict", 1, 0] == 4
+    assert predicted["queue", 1, 0] == 3
+    assert predicted["read alone", 1, 8] is None
+
+
+# ------------------------------------------------------------------ the benchmark
+
+
+def run(copy, name, *flags, **options):
+    """Run a module of going_further. Returns: (exit status, stdout, stderr)."""
+    command = copy.module(name, *flags)
+    return copy.finish(copy.start(command, cwd=str(copy.folder), **options))
+
+
+def test_a_turn_first_uses_up_what_was_read_before_it():
+    flags = SimpleNamespace(batch_size=2, capacity=5, seed=0)
+    coord = tf.train.Coordinator()
+    with coord.stop_on_exception():
+        variant = benchmark.Variant(flags, coord, benchmark.queue, read_latency_ms=20)
+        time.sleep(0.5)  # the queue fills
+        # A thread that sleeps for 20 ms can't read more often. What it read before would
+        # make up for 6 of 10 steps.
+        assert variant.turn(10)["ms"] > 18
+    coord.request_stop()
+    coord.join()
+
+
+@pytest.fixture(scope="module")
+def quick(tmp_path_factory):
+    """A copy in which the quick benchmark and sweep have run, and their stdout."""
+    from conftest import Copy
+
+    copy = Copy(tmp_path_factory.mktemp("quick"))
+    outputs = {}
+    for kind, waits in (("benchmark", "0"), ("sweep", "0,1.5,20")):
+        flags = ("--quick", "--read_latency_ms", waits, "--json", kind + ".json")
+        status, outputs[kind], stderr = run(copy, "benchmark", *flags)
+        assert (status, stderr) == (0, "")
+        outputs[kind + ".json"] = json.loads((copy.folder / (kind + ".json")).read_text())
+    return copy, outputs
+
+
+VARIANTS = [
+    "feed_dict",
+    "no input",
+    "queue of examples, enqueue",
+    "queue of examples, enqueue_many",
+    "queue, 1 thread",
+    "queue, 2 threads",
+    "queue, 4 threads",
+]
+IN_TF2 = [
+    "queue, 1 thread, make_callable",
+    "queue, 4 threads, make_callable",
+    "tf.data, 1 thread",
+    "tf.data, 4 threads",
+]
+
+
+def test_benchmark_keeps_every_round(quick):
+    _, outputs = quick
+    data = outputs["benchmark.json"]
+    assert data["versions"]["tensorflow"] == tf.__version__
+    assert data["machine"]["cores"] >= 1
+    assert data["machine"]["cpu"]
+    settings = {"rounds": 5, "steps": 15, "batch_size": 128, "capacity": 5, "seed": 0}
+    assert data["settings"] == dict(settings, read_latency_ms=[0.0])
+    expected = VARIANTS + ["read alone"] + ([] if TF1 else IN_TF2)
+    assert sorted(data["rounds"]) == sorted(expected)
+    for variant in data["rounds"].values():
+        assert len(variant) == 5
+        assert all(0 < turn["ms"] < 10000 and 0 < turn["cpu_ms"] < 10000 for turn in variant)
+    assert data["summary"] == results.summarize(data["rounds"], data["machine"]["cores"])
+    left_out = "Left out: TensorFlow 1.0.0 has no Session.make_callable and no tf.data.\n"
+    assert (left_out in outputs["benchmark"]) == TF1
+
+
+def test_benchmark_s_table_is_what_the_rounds_say(quick):
+    _, outputs = quick
+    rounds, text = outputs["benchmark.json"]["rounds"], outputs["benchmark"]
+    cores = outputs["benchmark.json"]["machine"]["cores"]
+    for name in VARIANTS + ([] if TF1 else IN_TF2):
+        cells = re.search(r"^{}  +(\S.*)$".format(re.escape(name)), text, re.M).group(1)
+        ms = [turn["ms"] for turn in rounds[name]]
+        low, high = np.percentile(ms, [25, 75])
+        figures = ["{:.2f} ({:.2f}-{:.2f})".format(median(ms), low, high)]
+        for reference in ("feed_dict", "no input"):
+            if name != reference:
+                ratios = [x / y["ms"] for x, y in zip(ms, rounds[reference])]
+                low, high = np.percentile(ratios, [25, 75])
+                figures.append("{:.2f} ({:.2f}-{:.2f})".format(median(ratios), low, high))
+        cpu_ms = median(turn["cpu_ms"] for turn in rounds[name])
+        figures.append("{:.2f}".format(cpu_ms))
+        figures.append("{:.0f}%".format(100 * cpu_ms / median(ms) / cores))
+        assert cells.split() == " ".join(figures).split()
+
+    bounds = [
+        (model["cpu_ms"] + read["cpu_ms"]) / cores
+        for model, read in zip(rounds["no input"], rounds["read alone"])
+    ]
+    assert "{} cores: {:.2f} ms".format(cores, median(bounds)) in text
+    model, read = (
+        median(turn["ms"] for turn in rounds[name]) for name in ("no input", "read alone")
+    )
+    overlap = ["{:.2f}".format(max(model, read / threads)) for threads in (1, 2, 4)]
+    assert "with 1, 2, 4 threads: {} ms".format(", ".join(overlap)) in text
+
+
+def test_sweep(quick):
+    _, outputs = quick
+    data, text = outputs["sweep.json"], outputs["sweep"]
+    assert len(data["series"]) == 3 * 4
+    assert all(len(series["rounds"]) == 2 for series in data["series"])
+    assert data["points"] == results.sweep_points(data["series"])
+    ms = {
+        (point["kind"], point["threads"], point["read_latency_ms"]): point["ms"][1]
+        for point in data["points"]
+    }
+    # A read that sleeps for 20 ms: not what a machine may be too slow for.
+    assert ms["feed_dict", 1, 20] > 20
+    assert ms["queue", 1, 20] > 19
+    assert ms["read alone", 1, 20] > 20
+    for point in data["points"]:
+        line = r"^ *\+{:g} ms  {} +{:.2f} \(.*\)(.*)$".format(
+            point["read_latency_ms"],
+            results.named(point["kind"], point["threads"]),
+            point["ms"][1],
+        )
+        rest = re.search(line, text, re.M).group(1).split()
+        if "predicted_ms" in point:
+            assert rest[0] == "{:.2f}".format(point["predicted_ms"])
+            off = 100 * point["ms"][1] / point["predicted_ms"] - 100
+            assert abs(int(rest[1].rstrip("%")) - off) <= 0.5001
+
+
+# ------------------------------------------------------------------ the trace
+
+
+@pytest.fixture(scope="module")
+def traced(tmp_path_factory):
+    """A copy in which 01 and 04 have been traced, and stdout."""
+    from conftest import Copy
+
+    copy = Copy(tmp_path_factory.mktemp("traced"))
+    flags = ("--read_latency_ms", 3, "--steps", 4, "--json", "trace.json")
+    status, stdout, stderr = run(copy, "trace", *flags)
+    assert (status, stderr) == (0, "")
+    return copy, stdout
+
+
+def spans_of(events, pid, name):
+    return [
+        (event["ts"], event["ts"] + event["dur"])
+        for event in events
+        if event["pid"] == pid and event["name"] == name
+    ]
+
+
+def common_us(spans, others):
+    return sum(
+        max(0, min(end, other_end) - max(start, other_start))
+        for start, end in spans
+        for other_start, other_end in others
+    )
+
+
+def test_trace(traced):
+    copy, stdout = traced
+    data = json.loads((copy.folder / "trace.json").read_text())
+    events = data["traceEvents"]
+    for event in events:  # as Chrome's trace format wants them
+        assert event["ph"] in "MX"
+        assert {"pid", "tid", "name"} <= set(event)
+        assert event["ph"] == "M" or (event["ts"] >= 0 and event["dur"] > 0)
+    named = [event["args"]["name"] for event in events if event["ph"] == "M"]
+    lanes = ["input", "training"]
+    assert named == ["01_feed_dict_baseline.py"] + lanes + ["04_queue_pipeline_training.py"] + lanes
+
+    for pid in (1, 2):
+        computing = spans_of(events, pid, "computing")
+        assert len(computing) == 4
+        reading = spans_of(events, pid, "reading")
+        assert len(reading) >= 2
+        whole = [end - start for start, end in reading[1:-1]]
+        assert all(us > 2900 for us in whole)  # each sleeps for 3 ms
+        overlap = common_us(reading, computing)
+        assert (overlap > 500) if pid == 2 else (overlap == 0)
+        shown = re.findall(r"reading while computing (\S+)", stdout)[pid - 1]
+        assert float(shown) == pytest.approx(overlap / 4000.0, abs=0.0051)
+    assert len(spans_of(events, 1, "copying")) == 4
+    assert spans_of(events, 2, "copying") == []
+    assert not copy.timings.exists()  # such runs are not to be compared
+
+
+def test_spans_by_hand():
+    reading = [("input/filesystem/wait", 10, 30), ("input/label/Sum", 31, 35)]
+    step = [("_arg_input/x", 50, 51), ("model/hidden/MatMul", 52, 70), ("training/Adam", 71, 80)]
+    # A recorded step to count from, and one to show.
+    runs = [reading, step + [("training/train_step", 80, 81)]]
+    later = [[(name, start + 100, end + 100) for name, start, end in ops] for ops in runs]
+    assert trace.spans(runs + later, 1) == [
+        (1, "reading", 29, 54),
+        (1, "copying", 54, 71),
+        (2, "computing", 71, 100),
+    ]
+    step = [
+        ("input/queue", 50, 51),
+        ("model/hidden/weights", 50, 51),
+        ("input/x", 52, 60),
+        ("model/hidden/MatMul", 61, 70),
+        ("training/train_step", 80, 81),
+    ]
+    reading = [("input/filesystem/read", 110, 130), ("input/queue_enqueue", 131, 150)]
+    later = [(name, start + 100, end + 100) for name, start, end in step]
+    assert trace.spans([step, reading, later], 1) == [
+        (1, "reading", 29, 49),
+        (1, "waiting: queue full", 50, 69),
+        (2, "waiting: queue empty", 71, 79),
+        (2, "computing", 79, 100),
+    ]
+
+
+# ------------------------------------------------------------------ the figures
+
+PICTURES = {"benchmark": "variants.png", "sweep": "sweep.png", "trace": "overlap.png"}
+COLOURS = {
+    "benchmark": ["#0072B2", "#56B4E9", "#E69F00", "#009E73", "#BBBBBB"],
+    "sweep": ["#0072B2", "#56B4E9", "#E69F00"],
+    "trace": ["#0072B2", "#E69F00", "#009E73", "#BBBBBB"],
+}
+
+
+def pixels(path, colour):
+    """How many pixels of a PNG have this colour."""
+    from matplotlib import image
+
+    rgb = [int(colour[i : i + 2], 16) / 255.0 for i in (1, 3, 5)]
+    return int(np.all(abs(image.imread(str(path))[:, :, :3] - rgb) < 0.01, axis=2).sum())
+
+
+@pytest.mark.parametrize("kind", sorted(PICTURES))
+def test_figures_are_drawn_from_a_file(copy, kind):
+    shutil.copy(str(MEASURED / (kind + ".json")), str(copy.elsewhere))
+    status, stdout, stderr = run(copy, "figures", "--dir", copy.elsewhere)
+    assert (status, stderr) == (0, "")
+    assert stdout.count("Wrote") == 1
+    assert stdout.count("for there is no") == 2
+    drawn = copy.elsewhere / PICTURES[kind]
+    for picture in (drawn, MEASURED / PICTURES[kind]):  # that in the repository too
+        assert picture.stat().st_size < 150000
+        assert struct.unpack(">I", picture.read_bytes()[16:20]) == (1280,)
+        for colour in COLOURS[kind]:
+            assert pixels(picture, colour) > 100
+    assert sorted(path.name for path in copy.elsewhere.iterdir()) == sorted(
+        [kind + ".json", drawn.name]
+    )
+
+
+def test_figures_from_what_was_just_measured(quick, traced):
+    copy = quick[0]
+    shutil.copy(str(traced[0].folder / "trace.json"), str(copy.folder))
+    status, stdout, stderr = run(copy, "figures", "--dir", ".")
+    assert (status, stderr) == (0, "")
+    assert stdout.count("Wrote") == 3
+
+
+def damage(kind):
+    """Texts that are no result of this kind, or no sound one."""
+    text = (MEASURED / (kind + ".json")).read_text()
+    data = json.loads(text)
+    other = "sweep" if kind == "trace" else "trace"
+    values = {"benchmark": "rounds", "sweep": "series", "trace": "traceEvents"}[kind]
+    changed = [dict(data, **{values: value}) for value in (None, [], {}, 7, [None], "x")]
+    without = {name: value for name, value in data.items() if name != values}
+    return [
+        "",
+        "not json",
+        "[1, 2]",
+        "[" * 100000,
+        text[: len(text) // 2],
+        json.dumps(dict(data, kind=other)),
+        json.dumps(without),
+        re.sub(r'"(ms|dur)": [\d.]+', r'"\1": "fast"', text),
+        re.sub(r'"(ms|dur)": [\d.]+', r'"\1": NaN', text),
+    ] + [json.dumps(change) for change in changed]
+
+
+# In one process, as each of many would load matplotlib.
+DRAW = """
+import sys
+from going_further import figures
+
+for path in sys.argv[2:]:
+    sys.argv[1:] = ["--dir", path]
+    try:
+        figures.main()
+        print("DREW", path)
+    except SystemExit as error:
+        print("EXIT", error)
+"""
+
+
+@pytest.mark.parametrize("kind", sorted(PICTURES))
+def test_damaged_files_cost_one_line(copy, kind):
+    texts, folders = damage(kind), []
+    for number, text in enumerate(texts):
+        folders.append(copy.elsewhere / str(number))
+        folders[-1].mkdir()
+        (folders[-1] / (kind + ".json")).write_text(text)
+    status, stdout, stderr = copy.python(DRAW, "", *folders)
+    assert (status, stderr) == (0, "")
+    exits = re.findall(r"^EXIT (.*)$", stdout, re.M)
+    assert len(exits) == len(texts), stdout
+    for folder, text, line in zip(folders, texts, exits):
+        path = folder / (kind + ".json")
+        assert line == "{} is damaged, or no result of kind {}: remove it.".format(path, kind)
+        assert path.read_text() == text
+        assert list(folder.iterdir()) == [path]
+
+
+def test_no_files_to_draw(copy):
+    status, stdout, _ = run(copy, "figures")
+    assert status == 1
+    assert stdout.splitlines() == [
+        "No variants.png, for there is no results/benchmark.json: make benchmark makes it.",
+        "No sweep.png, for there is no results/sweep.json: make benchmark makes it.",
+        "No overlap.png, for there is no results/trace.json: make trace makes it.",
+    ]
+
+
+def test_picture_that_cannot_be_written(copy):
+    shutil.copy(str(MEASURED / "trace.json"), str(copy.elsewhere))
+    (copy.elsewhere / "overlap.png").mkdir()
+    status, _, stderr = run(copy, "figures", "--dir", copy.elsewhere)
+    assert status == 1
+    assert stderr == "{}/overlap.png is not written: Is a directory\n".format(copy.elsewhere)
+
+
+def test_missing_matplotlib(copy):
+    (copy.folder / "matplotlib.py").write_text(
+        "raise ImportError(\"No module named 'matplotlib'\")"
+    )
+    status, stdout, stderr = run(copy, "figures", "--dir", MEASURED)
+    assert (status, stdout) == (1, "")
+    assert re.match(r"No module named 'matplotlib'. Type: .* -m pip install -r .*\n$", stderr)
+    assert str(copy.folder / "going_further" / "requirements.txt") in stderr
+
+
+# ------------------------------------------------------------------ what people do to scripts
+
+
+@pytest.mark.parametrize("name", ["benchmark", "trace"])
+def test_unusable_output_is_refused_before_anything_is_measured(copy, name):
+    (copy.folder / "tensorflow.py").write_text("raise SystemExit('TensorFlow was loaded')")
+    mine = copy.elsewhere / "mine.json"
+    mine.write_text('{"kind": "mine"}')
+    for path in (mine, copy.elsewhere, copy.elsewhere / "nowhere" / "x.json", "/dev/full"):
+        status, stdout, stderr = run(copy, name, "--json", path)
+        assert (status, stdout) == (2, "")
+        assert "can't write to '{}'".format(path) in stderr
+        assert stderr.count("\n") == 1
+    assert mine.read_text() == '{"kind": "mine"}'
+
+
+def test_output_that_becomes_unusable(copy):
+    (copy.folder / "trace.json.part").mkdir()
+    status, _, stderr = run(copy, "trace", "--steps", 1, "--json", "trace.json")
+    assert status == 1
+    assert stderr == "trace.json is not written: Is a directory\n"
+
+
+BAD_FLAGS = [
+    ("benchmark", ["--read_latency_ms", "0,x"]),
+    ("benchmark", ["--read_latency_ms", ""]),
+    ("benchmark", ["--read_latency_ms", "-1"]),
+    ("benchmark", ["--rounds", "0"]),
+    ("benchmark", ["--steps", "0"]),
+    ("trace", ["--steps", "0"]),
+    ("trace", ["--read_latency_ms", "0,1"]),
+    ("tf_data_training", ["--threads", "0"]),
+]
+
+
+@pytest.mark.parametrize("name, flags", BAD_FLAGS)
+def test_bad_flags(copy, name, flags):
+    (copy.folder / "tensorflow.py").write_text("raise SystemExit('TensorFlow was loaded')")
+    status, stdout, stderr = run(copy, name, *flags)
+    assert (status, stdout) == (2, "")
+    assert flags[0] in stderr
+    assert stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("name", ["benchmark", "trace", "figures", "tf_data_training"])
+def test_help_and_the_way_to_run(copy, name):
+    (copy.folder / "tensorflow.py").write_text("raise SystemExit('TensorFlow was loaded')")
+    status, stdout, stderr = run(copy, name, "--help")
+    assert (status, stderr) == (0, "")
+    assert "--seed N" in stdout
+    # As a script it can't find what it needs, and says how to run it.
+    script = copy.folder / "going_further" / (name + ".py")
+    status, stdout, stderr = copy.finish(copy.start([copy.module(name)[0], str(script)]))
+    assert (status, stdout) == (1, "")
+    assert stderr == "Run it from the folder above this one, as: python -m going_further.NAME\n"
+
+
+def test_an_error_of_a_reader_ends_the_benchmark(copy):
+    copy.append(
+        "common.py",
+        "\n_read_batch = read_batch\n\ndef read_batch(batch_size, read_latency_ms=0):\n"
+        "    with tf.control_dependencies([tf.Assert(False, ['the disk is on fire'])]):\n"
+        "        return tf.identity(_read_batch(batch_size))\n",
+    )
+    status, _, stderr = run(copy, "benchmark", "--quick")
+    assert status == 1
+    assert "the disk is on fire" in stderr
+
+
+# ------------------------------------------------------------------ tf.data
+
+
+@pytest.mark.skipif(TF1, reason="TensorFlow 1.0.0 has no tf.data")
+def test_tf_data_trains_as_feed_dict_does(copy, trained):
+    status, stdout, stderr = run(copy, "tf_data_training", "--steps", 200)
+    assert (status, stderr) == (0, "")
+    before, after = re.findall(r"^accuracy (?:before|after): (\S+)$", stdout, re.M)
+    assert float(before) < 0.65
+    assert float(after) > 0.8
+    pattern = r"^step +\d+  loss (\S+)$"
+    pairs = list(zip(*(re.findall(pattern, text, re.M) for text in (stdout, trained["01"]))))
+    assert len(pairs) == 11
+    for first, second in pairs:  # the same batches, the same weights
+        assert abs(float(first) - float(second)) < 0.01 + 0.02 * float(first)
+    assert re.search(r"^tf.data, threads 1, capacity 5 +1 ", stdout, re.M)
+    (run_kept,) = [json.loads(line) for line in copy.timings.read_text().split("\n") if line]
+    assert run_kept["variant"] == "tf.data, threads 1, capacity 5"
+
+
+@pytest.mark.skipif(not TF1, reason="TensorFlow 2 has tf.data")
+def test_tf_data_is_missed_in_one_line(copy):
+    status, _, stderr = run(copy, "tf_data_training")
+    assert status == 1
+    assert stderr == "TensorFlow 1.0.0 has no tf.data: it came with 1.4.\n"
+
+
+# tf.data as the README's table has it: what ends the data, and how an error arrives.
+TF_DATA_ENDS = """
+from common import tf
+
+def numbers(fail):
+    def read(n):
+        with tf.control_dependencies([tf.Assert(n < fail, ["the disk is on fire"])]):
+            return tf.identity(n)
+
+    dataset = tf.data.Dataset.range(5).map(read, num_parallel_calls=4).prefetch(2)
+    iterator = tf.data.make_initializable_iterator(dataset)
+    return iterator.initializer, iterator.get_next()
+
+for fail in (9, 3):
+    initializer, n = numbers(fail)
+    with tf.Session() as sess:
+        sess.run(initializer)
+        try:
+            while True:
+                print(sess.run(n), end=" ")
+        except tf.errors.OpError as error:
+            print(type(error).__name__)
+"""
+
+
+@pytest.mark.skipif(TF1, reason="TensorFlow 1.0.0 has no tf.data")
+def test_tf_data_ends_and_fails_as_the_readme_says(copy):
+    status, stdout, _ = copy.python(TF_DATA_ENDS)
+    assert status == 0
+    assert stdout == "0 1 2 3 4 OutOfRangeError\n0 1 2 InvalidArgumentError\n"
+
+
+# ------------------------------------------------------------------ what the README shows
+
+README = (ROOT / "going_further" / "README.md").read_text()
+
+
+def test_tables_are_those_of_the_measured_files():
+    data = json.loads((MEASURED / "benchmark.json").read_text())
+    summary = results.summarize(data["rounds"], data["machine"]["cores"])
+    assert "\n".join(benchmark.table(summary, data["machine"]["cores"])) in README
+    data = json.loads((MEASURED / "sweep.json").read_text())
+    assert "\n".join(benchmark.sweep_table(results.sweep_points(data["series"]))) in README
+
+
+def test_files_and_targets_of_the_readme_exist():
+    for name in re.findall(r"\]\(([^):]*)\)", README):
+        assert (ROOT / "going_further" / name).exists(), name
+    for target in re.findall(r"`make ([a-z]+)`", README):
+        assert re.search(r"^{}:".format(target), (ROOT / "Makefile").read_text(), re.M), target
+    for name in re.findall(r"-m going_further\.(\w+)", README):
+        assert (ROOT / "going_further" / (name + ".py")).exists(), name
