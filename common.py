@@ -268,6 +268,8 @@ class Monitor(object):
         gpu = _gpu()
         sampler = gpu and _start_sampler(gpu)
         with contextlib.ExitStack() as watched:
+            if self._writer:
+                watched.callback(self._writer.close)
             if self._waiting is not None:
                 watched.enter_context(_looks(self._look))
             cpu_start, start = time.process_time(), time.monotonic()
@@ -279,8 +281,6 @@ class Monitor(object):
             self.busy = sampler and _stop_sampler(sampler)
         else:
             self.busy = cpu_seconds / (self.seconds * cores())
-        if self._writer:
-            self._writer.close()
 
     def fetches(self, step):
         """What else to fetch in a step: nothing, unless it is one to keep in flags.log_dir."""
@@ -321,7 +321,7 @@ def _summary_writer(log_dir, graph):
     script = os.path.splitext(os.path.basename(sys.argv[0]))[0]
     folder = os.path.join(log_dir, script + time.strftime("_%Y%m%d_%H%M%S"))
     print('Writing to {}; to see it: tensorboard --logdir "{}"'.format(folder, log_dir))
-    return tf.summary.FileWriter(folder, graph)
+    return tf.summary.FileWriter(folder, graph, flush_secs=5)  # so much may Ctrl-C lose
 
 
 @contextlib.contextmanager
@@ -600,11 +600,11 @@ def _verdict(groups, last):
         return []
     if last["read_latency_ms"] > 0.5 * 1000 * fastest / last["steps"]:
         return [
-            "The queue helped little, if at all. The input is the bottleneck: most of a step is",
+            "Little was gained, if anything. The input is the bottleneck: most of a step is",
             "waiting for a read. Let more threads read at once, in 04: --threads 4",
         ]
     return [
-        "The queue helped little, if at all. The model is the bottleneck: there was no",
+        "Little was gained, if anything. The model is the bottleneck: there was no",
         "input time to hide. Try a slower disk, in both scripts: --read_latency_ms 10",
     ]
 

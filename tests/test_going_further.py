@@ -3,6 +3,7 @@
 import json
 import re
 import shutil
+import signal
 import struct
 import time
 from statistics import median
@@ -502,6 +503,18 @@ def test_help_and_the_way_to_run(copy, name):
     status, stdout, stderr = copy.finish(copy.start([copy.module(name)[0], str(script)]))
     assert (status, stdout) == (1, "")
     assert stderr == "Run it from the folder above this one, as: python -m going_further.NAME\n"
+
+
+def test_ctrl_c_leaves_nothing(copy):
+    command = copy.module("benchmark", "--rounds", 10**6, "--json", "mine.json")
+    process = copy.start(command, cwd=str(copy.folder))
+    assert process.stdout.readline().startswith("TensorFlow")
+    time.sleep(3)
+    process.send_signal(signal.SIGINT)
+    status, _, stderr = copy.finish(process)
+    assert status == 130
+    assert "Traceback" not in stderr
+    assert not list(copy.folder.glob("mine*"))
 
 
 def test_an_error_of_a_reader_ends_the_benchmark(copy):
