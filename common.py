@@ -9,6 +9,7 @@ from __future__ import print_function
 import argparse
 import contextlib
 import functools
+import itertools
 import json
 import os
 import random
@@ -271,7 +272,9 @@ class Monitor(object):
             if self._writer:
                 watched.callback(self._writer.close)
             if self._waiting is not None:
-                watched.enter_context(_looks(self._look))
+                # 20 looks a second. At random intervals they see what time averages see; at
+                # even ones they might always find the same moment of a step.
+                watched.enter_context(_meanwhile(self._look, lambda: random.expovariate(20)))
             cpu_start, start = time.process_time(), time.monotonic()
             for self._step in bar:
                 yield self._step
@@ -307,9 +310,10 @@ class Monitor(object):
         return step % -(-self._steps // n) == 0
 
     def _look(self):
-        self.fill.append(self._sess.run(self._waiting))
-        if self._writer:
-            self._keep("batches_waiting", self.fill[-1], self._step)
+        with contextlib.suppress(tf.errors.OpError, RuntimeError):  # a session that closes
+            self.fill.append(self._sess.run(self._waiting))
+            if self._writer:
+                self._keep("batches_waiting", self.fill[-1], self._step)
 
     def _keep(self, tag, value, step):
         summary = tf.Summary(value=[tf.Summary.Value(tag=tag, simple_value=value)])
@@ -322,30 +326,6 @@ def _summary_writer(log_dir, graph):
     folder = os.path.join(log_dir, script + time.strftime("_%Y%m%d_%H%M%S"))
     print('Writing to {}; to see it: tensorboard --logdir "{}"'.format(folder, log_dir))
     return tf.summary.FileWriter(folder, graph, flush_secs=5)  # so much may Ctrl-C lose
-
-
-@contextlib.contextmanager
-def _looks(look):
-    """Call look() about 20 times a second while the body runs, in another thread."""
-    done = threading.Event()
-
-    def watch():
-        # Looks at random intervals see what time averages see; looks at even ones might
-        # always find the same moment of a step.
-        while not done.wait(random.expovariate(20)):
-            try:
-                look()
-            except (tf.errors.OpError, RuntimeError):  # the session is being closed
-                return
-
-    watcher = threading.Thread(target=watch)
-    watcher.daemon = True
-    watcher.start()
-    try:
-        yield
-    finally:
-        done.set()
-        watcher.join()
 
 
 def _start_sampler(gpu):
@@ -373,25 +353,29 @@ def _stop_sampler(sampler):
     return sum(map(int, samples)) / 100.0 / len(samples) if samples else None
 
 
-@contextlib.contextmanager
 def every_second(say):
-    """Print say(seconds passed) once a second while the body runs, even while it blocks."""
+    """A context: print say(seconds passed) once a second, even while its body blocks."""
+    seconds = itertools.count(1)
+    return _meanwhile(lambda: print(say(next(seconds))), lambda: 1)
+
+
+@contextlib.contextmanager
+def _meanwhile(act, wait):
+    """Call act() in another thread while the body runs, each time wait() seconds later."""
     done = threading.Event()
 
-    def tick():
-        seconds = 1
-        while not done.wait(1):
-            print(say(seconds))
-            seconds += 1
+    def repeat():
+        while not done.wait(wait()):
+            act()
 
-    ticker = threading.Thread(target=tick)
-    ticker.daemon = True
-    ticker.start()
+    thread = threading.Thread(target=repeat)
+    thread.daemon = True
+    thread.start()
     try:
         yield
     finally:
         done.set()
-        ticker.join()
+        thread.join()
 
 
 # ------------------------------------------------------------------ the device
