@@ -683,7 +683,8 @@ def parse_flags(doc, names, others=None):
 
     Args:
       doc: the script's docstring, for --help.
-      names: the flags of FLAGS that the script has, besides --seed, with spaces between.
+      names: the flags of FLAGS that the script has, besides --seed, with spaces between;
+        None if it draws no numbers and has none of them.
       others: flags of its own, {name: (default, argparse type, metavar, what it is)};
         bool is the type of one that takes no value.
 
@@ -692,7 +693,8 @@ def parse_flags(doc, names, others=None):
     _prepare_process()
     raw = argparse.RawDescriptionHelpFormatter
     parser = _Parser(description=doc, formatter_class=raw, allow_abbrev=False)
-    flags = [(name, FLAGS[name]) for name in names.split() + ["seed"]]
+    names = [] if names is None else names.split() + ["seed"]
+    flags = [(name, FLAGS[name]) for name in names]
     for name, (default, parse, metavar, text) in flags + list((others or {}).items()):
         if parse is bool:
             parser.add_argument("--" + name, action="store_true", default=default, help=text)

@@ -163,7 +163,7 @@ FIGURES = (
 
 
 def main():
-    flags = common.parse_flags(__doc__, "", {"dir": ("results", str, "DIR", "the folder")})
+    flags = common.parse_flags(__doc__, None, {"dir": ("results", str, "DIR", "the folder")})
     try:
         import matplotlib
     except ImportError as error:
