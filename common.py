@@ -55,6 +55,10 @@ class _TensorFlow(types.ModuleType):
 tf = _TensorFlow("tf", "TensorFlow's 1.x API, whichever TensorFlow is installed.")
 
 
+# TensorFlow 1.x logs what tf.Print prints at level 0: a higher one would silence 02 and 03.
+TF1_LOG_LEVEL = "0"
+
+
 @functools.lru_cache(maxsize=None)
 def _import_tensorflow():
     """Import TensorFlow without its chatter.
@@ -62,10 +66,8 @@ def _import_tensorflow():
     Returns: the module tensorflow of 1.x, or tensorflow.compat.v1 of 2.x.
     Exits with status 1, and says what to install, if it can't be imported.
     """
-    # TensorFlow 1.x, which ended with Python 3.7, logs what tf.Print prints at level 0:
-    # a higher one would silence 02 and 03.
-    if sys.version_info < (3, 8):
-        os.environ["TF_CPP_MIN_LOG_LEVEL"] = "0"
+    if sys.version_info < (3, 8):  # TensorFlow 1.x
+        os.environ["TF_CPP_MIN_LOG_LEVEL"] = TF1_LOG_LEVEL
     else:
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     try:
@@ -215,7 +217,10 @@ def build_model(x, y_true):
         right = tf.equal(tf.cast(logits > 0, tf.float32), y_true)
         accuracy = tf.reduce_mean(tf.cast(right, tf.float32))
     with tf.name_scope("training"):
-        train_step = tf.train.AdamOptimizer(learning_rate=0.01).minimize(loss, name="train_step")
+        optimizer = tf.train.AdamOptimizer(learning_rate=0.01)
+        # Counts the updates, where there is one: on a cluster. Else it is None.
+        global_step = tf.train.get_global_step()
+        train_step = optimizer.minimize(loss, global_step, name="train_step")
     return train_step, loss, accuracy
 
 
@@ -272,9 +277,8 @@ class Monitor(object):
             if self._writer:
                 watched.callback(self._writer.close)
             if self._waiting is not None:
-                # 20 looks a second. At random intervals they see what time averages see; at
-                # even ones they might always find the same moment of a step.
-                watched.enter_context(_meanwhile(self._look, lambda: random.expovariate(20)))
+                looks = queue_watched(self._sess, self._waiting, self._note_waiting)
+                watched.enter_context(looks)
             cpu_start, start = time.process_time(), time.monotonic()
             for self._step in bar:
                 yield self._step
@@ -309,11 +313,10 @@ class Monitor(object):
         """Whether it is one of the n + 1 steps, or fewer, that divide the run evenly."""
         return step % -(-self._steps // n) == 0
 
-    def _look(self):
-        with contextlib.suppress(tf.errors.OpError, RuntimeError):  # a session that closes
-            self.fill.append(self._sess.run(self._waiting))
-            if self._writer:
-                self._keep("batches_waiting", self.fill[-1], self._step)
+    def _note_waiting(self, batches):
+        self.fill.append(batches)
+        if self._writer:
+            self._keep("batches_waiting", batches, self._step)
 
     def _keep(self, tag, value, step):
         summary = tf.Summary(value=[tf.Summary.Value(tag=tag, simple_value=value)])
@@ -332,25 +335,34 @@ def _start_sampler(gpu):
     """Have nvidia-smi write the GPU's utilisation in %, a line every 250 ms."""
     command = "nvidia-smi --query-gpu=utilization.gpu --format=csv,noheader,nounits -lms 250 -i"
     try:
-        sampler = subprocess.Popen(
-            command.split() + [gpu["pci bus id"]],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            universal_newlines=True,
-        )
+        return start_child(command.split() + [gpu["pci bus id"]], stderr=subprocess.DEVNULL)
     except OSError:
         return None
-    _children.append(sampler)
-    return sampler
 
 
 def _stop_sampler(sampler):
     """Returns: the mean utilisation, from 0 to 1; None without a sample."""
     sampler.kill()
     samples = re.findall(r"^ *(\d+) *$", sampler.communicate()[0], re.MULTILINE)
-    _children.remove(sampler)
     return sum(map(int, samples)) / 100.0 / len(samples) if samples else None
+
+
+def queue_watched(sess, waiting, note):
+    """A context: meanwhile, look at a queue now and then.
+
+    Args:
+      sess: the session.
+      waiting: int32 scalar, how many batches wait in the queue.
+      note: called with the value of `waiting` after each look.
+    """
+
+    def look():
+        with contextlib.suppress(tf.errors.OpError, RuntimeError):  # a session that closes
+            note(sess.run(waiting))
+
+    # 20 looks a second. At random intervals they see what time averages see; at even ones they
+    # might always find the same moment of a step.
+    return _meanwhile(look, lambda: random.expovariate(20))
 
 
 def every_second(say):
@@ -391,6 +403,7 @@ def cores():
 @functools.lru_cache(maxsize=None)
 def _gpu():
     """What TensorFlow says of the GPU that it computes on: {"name", "pci bus id", ...}, or None."""
+    _import_tensorflow()  # first, for it does so in silence
     from tensorflow.python.client import device_lib
 
     for device in device_lib.list_local_devices():
@@ -465,6 +478,13 @@ def report(variant, flags, monitor):
     print("\n".join(_comparison(runs)))
 
 
+def fill_line(fill, capacity):
+    """How full the queue was, from how many batches waited at each look: a line."""
+    return "queue: on average {:.1f} of {} batches waiting; empty at {:.0%} of {} looks".format(
+        sum(fill) / float(len(fill)), capacity, fill.count(0) / float(len(fill)), len(fill)
+    )
+
+
 def _queue_verdict(fill, capacity, run):
     """How full the queue was, and what follows from that: a list of lines.
 
@@ -473,13 +493,8 @@ def _queue_verdict(fill, capacity, run):
       capacity: how many fit.
       run: the run, as report() keeps it.
     """
-    empty = fill.count(0) / float(len(fill))
-    lines = [
-        "queue: on average {:.1f} of {} batches waiting; empty at {:.0%} of {} looks".format(
-            sum(fill) / float(len(fill)), capacity, empty, len(fill)
-        )
-    ]
-    if empty < 0.5:
+    lines = [fill_line(fill, capacity)]
+    if fill.count(0) < 0.5 * len(fill):
         lines.append("The model is the bottleneck: more --threads won't help.")
     elif run["device"].startswith("CPU") and run["busy"] > 0.95:
         lines.append("The input is the bottleneck, but the CPU is busy: more --threads won't help.")
@@ -709,6 +724,17 @@ def parse_flags(doc, names, others=None):
 # ------------------------------------------------------------------ the process
 
 _children = []
+
+
+def start_child(command, **options):
+    """A subprocess.Popen whose stdout is a pipe of text. A signal that stops us stops it, too.
+
+    Raises: OSError if there is no such command.
+    """
+    streams = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "universal_newlines": True}
+    child = subprocess.Popen(command, **dict(streams, **options))
+    _children.append(child)
+    return child
 
 
 def _prepare_process():
