@@ -149,6 +149,83 @@ def sweep_points(series):
     return points
 
 
+# ------------------------------------------------------------------ a cluster
+
+ALONE, TOGETHER = "one process", "together"
+GBIT_S = (1, 10, 100)
+
+
+def cluster_rows(figures, batch_size):
+    """What a round of a cluster, and of 04 beside it, comes to.
+
+    Args:
+      figures: {ALONE or "worker 0", ...: {"steps", "timed_steps", "seconds", "accuracy",
+        "waiting", "end"}}. seconds: how long the timed steps took; end: when, in seconds from
+        any moment; waiting: batches in the queue.
+      batch_size: examples in a step.
+
+    Returns: {name: {"steps", "ms", "examples_per_s", "accuracy", "waiting"}}, also of TOGETHER:
+      all workers, from the first one's first step to the last one's last. A figure is None
+      if there was no timed step, or no look at the queue.
+    """
+
+    def row(steps, timed_steps, seconds, accuracy, waiting):
+        ms = 1000 * seconds / timed_steps if timed_steps and seconds else None
+        rate = ms and 1000 * batch_size / ms
+        names = ("steps", "ms", "examples_per_s", "accuracy", "waiting")
+        return dict(zip(names, (steps, ms, rate, accuracy, waiting)))
+
+    names = ("steps", "timed_steps", "seconds", "accuracy", "waiting")
+    rows = {name: row(*map(one.get, names)) for name, one in figures.items()}
+    workers = [one for name, one in figures.items() if name != ALONE]
+    if workers:
+        end = max(one["end"] for one in workers)
+        start = min(one["end"] - one["seconds"] for one in workers)
+        rows[TOGETHER] = row(
+            sum(one["steps"] for one in workers),
+            sum(one["timed_steps"] for one in workers),
+            end - start,
+            sum(one["accuracy"] for one in workers) / len(workers),
+            None,
+        )
+    return rows
+
+
+def workers_that_fill(gbit_s, step_ms, bytes_each_way):
+    """How many workers fill one ps's network, in each of its directions.
+
+    Args:
+      gbit_s: what the network carries in a direction, in 10^9 bit/s.
+      step_ms: a worker's step.
+      bytes_each_way: what it gets from the ps, and what it sends to it, in a step.
+    """
+    return gbit_s * 1e9 / 8 * step_ms / 1000 / bytes_each_way
+
+
+def cluster_cost(rounds, bytes_each_way):
+    """What a cluster of one worker costs, against one process.
+
+    Args:
+      rounds: [what cluster_rows() returns].
+      bytes_each_way: as in workers_that_fill().
+
+    Returns: {"share" of a worker's step that one process does without: quartiles, of the
+      rounds' ratios; "step_ms": quartiles; "bytes_each_way"; "workers_that_fill": {Gbit/s: n}}.
+    """
+    step_ms = quartiles([rows["worker 0"]["ms"] for rows in rounds])
+    # From its ratios and not by itself: where the cluster were the faster, quartiles() would
+    # refuse a share below 0.
+    ratios = quartiles([rows[ALONE]["ms"] / rows["worker 0"]["ms"] for rows in rounds])
+    return {
+        "share": [1 - ratio for ratio in reversed(ratios)],
+        "step_ms": step_ms,
+        "bytes_each_way": bytes_each_way,
+        "workers_that_fill": {
+            str(gbit_s): workers_that_fill(gbit_s, step_ms[1], bytes_each_way) for gbit_s in GBIT_S
+        },
+    }
+
+
 # ------------------------------------------------------------------ files
 
 

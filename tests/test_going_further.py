@@ -603,8 +603,11 @@ def test_tables_are_those_of_the_measured_files():
 
 def test_files_and_targets_of_the_readme_exist():
     for name in re.findall(r"\]\(([^):]*)\)", README):
-        assert (ROOT / "going_further" / name).exists(), name
-    for target in re.findall(r"`make ([a-z]+)`", README):
+        assert name.startswith("#") or (ROOT / "going_further" / name).exists(), name
+    headings = re.findall(r"^#+ (.*)$", README, re.M)
+    anchors = {"#" + heading.lower().replace(" ", "-") for heading in headings}
+    assert set(re.findall(r"\]\((#[^)]*)\)", README)) <= anchors
+    for target in re.findall(r"`make ([a-z]+)\b", README):
         assert re.search(r"^{}:".format(target), (ROOT / "Makefile").read_text(), re.M), target
-    for name in re.findall(r"-m going_further\.(\w+)", README):
+    for name in re.findall(r"-m\s+going_further\.(\w+)", README):
         assert (ROOT / "going_further" / (name + ".py")).exists(), name
