@@ -1,7 +1,7 @@
 # make run, make test: on current TensorFlow. make run-tf1, make test-tf1: on TensorFlow 1.0.0.
 # The first call makes the virtual environment. PYTHON=/path/to/python names the interpreter.
 
-.PHONY: run test run-tf1 test-tf1 benchmark trace figures lint clean
+.PHONY: run test run-tf1 test-tf1 benchmark trace figures cluster lint clean
 
 run: .venv/ready
 	$(call run_scripts,.venv)
@@ -29,6 +29,10 @@ trace: .venv/ready
 
 figures: .venv/ready
 	.venv/bin/python -m going_further.figures
+
+# CLUSTER_FLAGS="--workers 4" and the like: its flags.
+cluster: .venv/ready
+	.venv/bin/python -m going_further.cluster $(CLUSTER_FLAGS)
 
 lint: .venv/ready
 	.venv/bin/python -m ruff check .
