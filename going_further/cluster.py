@@ -39,9 +39,7 @@ def hide(exposed):
     """
     outside = os.environ.pop(_OUTSIDE, None)
     if outside and outside != _network():
-        with contextlib.closing(socket.socket()) as any_socket:  # a new network is down
-            up = struct.pack("16sh22x", b"lo", 1)  # struct ifreq: name, IFF_UP
-            fcntl.ioctl(any_socket, 0x8914, up)  # SIOCSIFFLAGS
+        loopback_up()
         return True
     # Root needs no namespace of users, in which it would lose its right to others' files.
     for unshare in (["unshare", "--net"], ["unshare", "--user", "--map-root-user", "--net"]):
@@ -57,6 +55,13 @@ def hide(exposed):
             "that you trust, add --exposed (make cluster CLUSTER_FLAGS=--exposed)."
         )
     return False
+
+
+def loopback_up():
+    """Switch on the loopback interface, which is off in a new network."""
+    with contextlib.closing(socket.socket()) as any_socket:
+        up = struct.pack("16sh22x", b"lo", 1)  # struct ifreq: name, IFF_UP
+        fcntl.ioctl(any_socket, 0x8914, up)  # SIOCSIFFLAGS
 
 
 def _network():
