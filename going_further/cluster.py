@@ -107,8 +107,10 @@ def _free_ports(n):
 _libc = ctypes.CDLL(None)
 
 
-def _die_with_parent():
-    _libc.prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG: so they end even if we are killed
+def die_with_parent():
+    """For subprocess.Popen(preexec_fn): end with the parent, even if that is killed."""
+    if hasattr(_libc, "prctl"):  # Linux
+        _libc.prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
 
 
 @contextlib.contextmanager
@@ -127,7 +129,7 @@ def _running(commands):
                 [sys.executable] + [str(argument) for argument in arguments],
                 cwd=common.HERE,
                 stderr=subprocess.STDOUT,
-                preexec_fn=_die_with_parent,
+                preexec_fn=die_with_parent,
             )
             stack.callback(processes[name].wait)
             stack.callback(processes[name].kill)
@@ -204,7 +206,8 @@ def one_round(flags, hidden):
         sys.exit(1)  # its own message is above
     figures[results.ALONE]["steps"] = flags.steps
 
-    ports = _free_ports(1 + flags.workers)
+    n = 1 + flags.workers
+    ports = range(2222, 2222 + n) if hidden else _free_ports(n)
     hosts = ["127.0.0.1:{}".format(port) for port in ports]
     arguments = ["-m", "going_further.distributed_training", "--ps_hosts", hosts[0]]
     arguments += ["--worker_hosts", ",".join(hosts[1:])] + shared
@@ -319,7 +322,7 @@ def main():
         data["moved_per_step"] = moved / steps if hidden else None
         print("\n".join(cost_table(data["cost"], data["moved_per_step"])))
     elif flags.workers > 1:
-        print("What the cluster itself costs: --workers 1 --rounds 5")
+        print('What the cluster itself costs: make cluster CLUSTER_FLAGS="--workers 1 --rounds 5"')
     if flags.json:
         names += " steps workers rounds seed"
         results.save(flags.json, dict(data, **results.describe(flags, names)))
