@@ -44,7 +44,7 @@ FLAGS = {
     "steps": (5000, common.FLAGS["steps"][1], "N", "training steps, of all workers together"),
     "checkpoint_dir": (None, str, "DIR", "where worker 0 keeps checkpoints, and finds them"),
     "save_secs": (10, common.number(1, 10**6), "N", "seconds from a checkpoint to the next"),
-    "wait_secs": (60, common.number(0, 10**6), "N", "how long to wait for a ps that is lost"),
+    "wait_secs": (60, common.number(0, 10**6), "N", "seconds to wait for a ps that is lost"),
 }
 _CLUSTER_FLAGS = ("job_name", "task_index", "ps_hosts", "worker_hosts")
 

@@ -23,7 +23,11 @@ def test_files_exist():
     )
     assert len(files) > 10
     for name in set(files):
-        assert (ROOT / name).exists(), name
+        path, _, anchor = name.partition("#")
+        assert (ROOT / path).exists(), path
+        if anchor:
+            headings = re.findall(r"^#+ (.*)$", (ROOT / path).read_text(), re.M)
+            assert anchor in [heading.lower().replace(" ", "-") for heading in headings], name
 
 
 def test_flags_exist(copy):
