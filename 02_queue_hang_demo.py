@@ -5,10 +5,9 @@ There is one thread. While it waits for an element, nobody is left to bring one.
 
 import math
 
-import common
-from common import tf
+from support import every_second, parse_flags, tf
 
-FLAGS = common.parse_flags(__doc__, "patience")
+FLAGS = parse_flags(__doc__, "patience seed")
 tf.set_random_seed(FLAGS.seed)
 
 # Three scalars from N(-1, 4): as many as the queue holds.
@@ -37,7 +36,7 @@ with tf.Session() as sess:
     # A run that takes longer than its timeout is given up; 0 stands for no timeout.
     patience = tf.RunOptions(timeout_in_ms=math.ceil(1000 * FLAGS.patience))
     try:
-        with common.every_second(hanging):
+        with every_second(hanging):
             sess.run(x, options=patience)
     except tf.errors.DeadlineExceededError:
         print("Gave up. A dequeue from an empty queue waits until somebody enqueues. The only")

@@ -5,10 +5,9 @@ The queue holds 3 scalars, a refill brings 6, and 10 are dequeued.
 
 import time
 
-import common
-from common import tf
+from support import parse_flags, tf
 
-FLAGS = common.parse_flags(__doc__, "")
+FLAGS = parse_flags(__doc__, "seed")
 tf.set_random_seed(FLAGS.seed)
 
 # The generator of data counts how often it is called, and prints what it generates.

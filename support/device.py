@@ -1,0 +1,108 @@
+"""The device that computes: its name, and how busy it is."""
+
+import contextlib
+import functools
+import os
+import re
+import subprocess
+import threading
+
+from support.cores import cores
+from support.tensorflow_api import load, tf
+
+
+@functools.lru_cache(maxsize=None)
+def gpu():
+    """What TensorFlow says of the GPU that it computes on: {"name", "pci bus id", ...}, or None."""
+    load()  # first, for it does so in silence
+    from tensorflow.python.client import device_lib
+
+    return description_of_gpu(device_lib.list_local_devices())
+
+
+def description_of_gpu(devices):
+    """As gpu(), of the first GPU in a list of TensorFlow's DeviceAttributes."""
+    for device in devices:
+        if device.device_type == "GPU":
+            # "device: 0, name: Tesla V100, pci bus id: 0000:00:04.0, compute capability: 7.0"
+            return dict(re.findall(r"(\w[\w ]*): ([^,]*)", device.physical_device_desc))
+    return None
+
+
+def device():
+    """The device that computes, as the tables name it."""
+    return f"GPU {gpu()['name']}" if gpu() else f"CPU with {cores():g} cores"
+
+
+def print_device():
+    """Say which TensorFlow computes on what; if it leaves a GPU unused, what to install."""
+    print(f"TensorFlow {tf.__version__} on {device()}")
+    hidden = os.environ.get("CUDA_VISIBLE_DEVICES") in ("", "-1")  # on purpose
+    if gpu() or hidden:
+        return
+    try:
+        command = ["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"]
+        found = subprocess.check_output(command, stderr=subprocess.DEVNULL, timeout=10)
+    except (OSError, subprocess.SubprocessError):
+        return
+    name = found.decode("ascii", "replace").partition("\n")[0]
+    if tf.__version__.startswith("1."):
+        install = "CUDA 8, cuDNN 5.1 and tensorflow-gpu (see the README)"
+    else:
+        install = f'"tensorflow[and-cuda]=={tf.__version__}"'
+    if name:
+        print(f"nvidia-smi finds a GPU, {name}, that TensorFlow does not see.")
+        print(f"To use it, install {install}. Going on with the CPU.")
+
+
+@contextlib.contextmanager
+def gpu_watched(described):
+    """A context that yields a list, to which the GPU's utilisation is added every 250 ms.
+
+    Args:
+      described: what gpu() returns. Without a GPU, or without nvidia-smi, the list stays empty.
+    """
+    utilisation = []
+    with contextlib.ExitStack() as stack:
+        with contextlib.suppress(OSError):
+            sampler = described and _start_sampler(described["pci bus id"])
+            if sampler:
+                # Read at once: left alone, the pipe would be full after an hour.
+                reader = threading.Thread(target=_read, args=(sampler.stdout, utilisation))
+                reader.daemon = True
+                reader.start()
+                stack.callback(reader.join)
+                stack.callback(sampler.wait)
+                stack.callback(sampler.kill)
+        yield utilisation
+
+
+def _start_sampler(pci_bus_id):
+    # It can't outlive us: once nobody reads what it writes, SIGPIPE ends it.
+    command = "nvidia-smi --query-gpu=utilization.gpu --format=csv,noheader,nounits -lms 250 -i"
+    return subprocess.Popen(
+        [*command.split(), pci_bus_id],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+    )
+
+
+def _read(lines, utilisation):
+    for line in lines:
+        with contextlib.suppress(ValueError):  # "[N/A]"
+            utilisation.append(int(line) / 100)
+
+
+def busy(seconds, cpu_seconds, utilisation):
+    """How busy the device was, from 0 to 1; None where that can't be told.
+
+    Args:
+      seconds: for how long.
+      cpu_seconds: the CPU time that this process used meanwhile.
+      utilisation: of the GPU, as gpu_watched() yields it. Without a GPU the figure is the share of
+        the CPU seconds that all cores had.
+    """
+    if gpu():
+        return sum(utilisation) / len(utilisation) if utilisation else None
+    return cpu_seconds / (seconds * cores())

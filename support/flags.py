@@ -1,0 +1,150 @@
+"""The command line. A wrong flag ends the process with status 2 and one line."""
+
+import argparse
+import math
+import os
+import sys
+
+from support import signals, streams
+from support.paths import ROOT
+
+
+def _within(convert, kind, lowest, highest):
+    def parse(text):
+        try:
+            value = convert(text)
+        except ValueError:
+            value = math.nan
+        if not lowest <= value <= highest:
+            raise argparse.ArgumentTypeError(
+                f"takes a {kind} from {lowest} to {highest}, not '{text}'"
+            )
+        return value
+
+    return parse
+
+
+def whole(lowest, highest):
+    """An argparse type: a whole number within the two."""
+    return _within(int, "whole number", lowest, highest)
+
+
+def real(lowest, highest):
+    """An argparse type: a number within the two."""
+    return _within(float, "number", lowest, highest)
+
+
+def folder(text):
+    """An argparse type: a folder in which files can be made, or that can be made itself."""
+    there = os.path.abspath(text)
+    while text and not os.path.lexists(there):
+        there = os.path.dirname(there)
+    if not text:
+        problem = "it has no name"
+    elif not os.path.isdir(there):
+        problem = f"{there} is no folder"
+    elif not os.access(there, os.W_OK | os.X_OK):
+        problem = f"no permission to write to {there}"
+    else:
+        return text
+    raise argparse.ArgumentTypeError(f"takes a folder to write to, not '{text}': {problem}")
+
+
+# What several scripts have. Each names those that it wants.
+SHARED = {
+    "steps": {"type": whole(1, 10**9), "default": 5000, "help": "training steps"},
+    "batch_size": {"type": whole(1, 2**14), "default": 128, "help": "examples in a batch"},
+    "read_latency_ms": {
+        "type": real(0, 60000),
+        "default": 0,
+        "help": "how long a slow disk lets each read wait (try 3)",
+    },
+    "threads": {
+        "type": whole(1, 64),
+        "default": 1,
+        "help": "threads that fill the queue (try 4 with a slow disk)",
+    },
+    "capacity": {
+        "type": whole(1, 1000),
+        "default": 5,
+        "help": "batches that fit in the queue",
+    },
+    "patience": {
+        "type": real(0, 86400),
+        "default": 5,
+        "help": "seconds to hang before giving up; 0: hang for ever",
+    },
+    "seed": {
+        "type": whole(0, 2**31 - 1),
+        "default": 0,
+        "help": "the same seed draws the same numbers again",
+    },
+    "log_dir": {
+        "type": folder,
+        "metavar": "DIR",
+        "help": "keep the graph and the loss there, for TensorBoard",
+    },
+    "timings": {
+        "default": os.path.join(ROOT, "timings.jsonl"),
+        "metavar": "FILE",
+        "help": "where runs are kept and compared",
+    },
+}
+
+
+class Parser(argparse.ArgumentParser):
+    """Flags in one style: --lower_snake, not to be shortened, the default in the help text.
+
+    Args:
+      doc: the script's docstring, for --help.
+    """
+
+    def __init__(self, doc):
+        raw = argparse.RawDescriptionHelpFormatter
+        super().__init__(description=doc, formatter_class=raw, allow_abbrev=False)
+
+    def add(self, name, help, default=None, metavar="N", **options):
+        """Add a flag that takes a value; the arguments are those of add_argument()."""
+        if default is not None:
+            help += " (default: %(default)s)"
+        self.add_argument(name, help=help, default=default, metavar=metavar, **options)
+
+    def add_shared(self, names):
+        """Add flags of SHARED: a string of names, with spaces between."""
+        for name in names.split():
+            self.add("--" + name, **SHARED[name])
+
+    def parse(self):
+        """Read the command line. From here on the process ends as signals.py says.
+
+        Returns: a namespace with an attribute for each flag.
+        """
+        if sys.stdout is sys.__stdout__:  # a notebook has streams and signals of its own
+            streams.print_line_by_line()
+            signals.end_at_once()
+        return self.parse_args()
+
+    def error(self, message):
+        self.exit(2, f"{self.prog}: {message}. See --help.\n")
+
+
+TRAINING = "steps batch_size read_latency_ms seed log_dir timings"
+
+
+def parse_training_flags(doc, names=""):
+    """Read the command line of a script that trains: parse_flags() of TRAINING and `names`."""
+    return parse_flags(doc, names + " " + TRAINING)
+
+
+def parse_flags(doc, names):
+    """Read a script's command line.
+
+    Args:
+      doc: its docstring, for --help.
+      names: the flags of SHARED that it has, with spaces between.
+
+    Returns: a namespace with an attribute for each of them.
+    """
+    parser = Parser(doc)
+    parser.add_shared(names)
+    return parser.parse()

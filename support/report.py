@@ -1,0 +1,56 @@
+"""What a training script says at its end."""
+
+from support import comparison, timings
+from support.device import device
+from support.tensorflow_api import tf
+from support.verdict import verdict
+
+
+def report(monitor):
+    """Print how the run went, keep its time, compare the runs made so far.
+
+    Args:
+      monitor: the common.Monitor of its training loop.
+    """
+    flags, variant = monitor.flags, monitor.variant
+    run = {name: getattr(flags, name) for name in ("steps", "batch_size", "read_latency_ms")}
+    for name in ("threads", "capacity"):
+        if hasattr(flags, name):
+            variant += f", {name} {getattr(flags, name)}"
+    run.update(variant=variant, tensorflow=tf.__version__, device=device())
+    run.update(seconds=monitor.clock.seconds, busy=monitor.busy)
+    run.update(summary_of_fill(monitor.fill))
+    runs = timings.read(flags.timings) + [run]
+    timings.append(flags.timings, run)
+
+    print(f"time: {run['seconds']:.2f} s for {flags.steps} steps")
+    if flags.steps < 20 * getattr(flags, "capacity", 0):
+        print("Some of the batches were in the queue before the clock started: take more steps.")
+    if monitor.fill:
+        print(fill_line(monitor.fill, flags.capacity))
+    print()
+    print("\n".join(comparison.table(runs)))
+    if variant != "feed_dict":
+        feed_dict = comparison.comparable(runs).get("feed_dict")
+        print("\n".join(verdict(run, comparison.seconds_of(feed_dict))))
+
+
+def fill_line(fill, capacity):
+    """How full the queue was, in words.
+
+    Args:
+      fill: how many batches waited, at each look; at least one.
+      capacity: how many fit.
+    """
+    of_all = summary_of_fill(fill)
+    return (
+        f"queue: on average {of_all['waiting']:.1f} of {capacity} batches waiting; "
+        f"empty at {of_all['empty']:.0%} of {len(fill)} looks"
+    )
+
+
+def summary_of_fill(fill):
+    """{"waiting": batches on average, "empty": share of the looks}, None without a look."""
+    if not fill:
+        return {"waiting": None, "empty": None}
+    return {"waiting": sum(fill) / len(fill), "empty": fill.count(0) / len(fill)}
