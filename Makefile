@@ -61,7 +61,7 @@ $(shell for venv in .venv .venv-tf1; do \
 	[ ! -e $$venv/ready ] || [ -x $$venv/bin/python ] || rm -rf $$venv; done)
 
 .venv/ready: requirements.txt going_further/requirements.txt tests/requirements.txt
-	@"$(or $(PYTHON),python3)" -c "import common; common.check_python()"
+	@"$(or $(PYTHON),python3)" support/python.py
 	"$(or $(PYTHON),python3)" -m venv .venv
 	$(call install,.venv,requirements.txt)
 

@@ -6,8 +6,10 @@ Each is drawn from a file in the same folder: benchmark.json, sweep.json, trace.
 import os
 import sys
 
-import common
-from going_further import results
+from going_further import files
+from going_further.summary import FLOOR, named, summarize, sweep_points
+from support.flags import Parser
+from support.paths import ROOT
 
 # Colours that colour-blind readers can tell apart: Okabe and Ito, "Color Universal Design".
 BLUE, SKY, ORANGE, GREEN = "#0072B2", "#56B4E9", "#E69F00", "#009E73"
@@ -36,10 +38,10 @@ def draw_variants(figure, data):
       figure: a matplotlib Figure.
       data: what benchmark.py keeps of kind "benchmark".
     """
-    summary = results.summarize(data["rounds"], data["machine"]["cores"])
+    summary = summarize(data["rounds"], data["machine"]["cores"])
     rows = summary["variants"]
     names = sorted(rows, key=lambda name: -rows[name]["of_feed_dict"][1])  # the fastest on top
-    floor = rows[results.FLOOR]["ms"][1]
+    floor = rows[FLOOR]["ms"][1]
 
     figure.set_size_inches(8, 0.36 * len(names) + 1.2)
     axes = figure.add_subplot(111)
@@ -48,13 +50,11 @@ def draw_variants(figure, data):
         axes.barh(y, min(ms, floor), color=GREY)
         axes.barh(y, ms - floor, left=floor, color=_colour(name))
         axes.plot([low, high], [y, y], color="black", linewidth=1)
-        text = "{:.2f}  ({:.2f})".format(ms, rows[name]["of_feed_dict"][1])
+        text = f"{ms:.2f}  ({rows[name]['of_feed_dict'][1]:.2f})"
         axes.text(max(high, ms) + 0.04 * floor, y, text, va="center", bbox=NO_LINE_BEHIND)
     bound = summary["cpu_bound_ms"]
     axes.axvline(bound, color="black", linestyle=":", linewidth=1)
-    axes.text(
-        bound, len(names) - 0.4, "bound by the CPU: {:.2f}".format(bound), bbox=NO_LINE_BEHIND
-    )
+    axes.text(bound, len(names) - 0.4, f"bound by the CPU: {bound:.2f}", bbox=NO_LINE_BEHIND)
     axes.set_yticks(range(len(names)))
     axes.set_yticklabels(names)
     axes.tick_params(axis="y", length=0)
@@ -79,7 +79,7 @@ def draw_sweep(figure, data):
       data: what benchmark.py keeps of kind "sweep".
     """
     lines = {}
-    for point in results.sweep_points(data["series"]):
+    for point in sweep_points(data["series"]):
         if "predicted_ms" in point:
             lines.setdefault((point["kind"], point["threads"]), []).append(point)
 
@@ -95,7 +95,7 @@ def draw_sweep(figure, data):
         axes.plot(waits, predicted, color=colour)
         axes.vlines(waits, low, high, color=colour)
         axes.plot(waits, ms, "o", color=colour, clip_on=False)
-        axes.annotate("   " + results.named(kind, threads), (waits[-1], ms[-1]), va="center")
+        axes.annotate("   " + named(kind, threads), (waits[-1], ms[-1]), va="center")
     axes.set_xlim(0)
     axes.set_ylim(0)
     axes.set_xlabel("ms that each read waits, as for a slow disk")
@@ -134,19 +134,20 @@ def draw_overlap(figure, data):
             raise ValueError("no times")
         for what, (lane, colour) in kinds.items():
             ranges = [
-                (span["ts"] / 1000.0, span["dur"] / 1000.0)
-                for span in spans
-                if span["name"] == what
+                (span["ts"] / 1000, span["dur"] / 1000) for span in spans if span["name"] == what
             ]
             axes.broken_barh(ranges, (-lane - 0.4, 0.8), color=colour, linewidth=0, label=what)
         axes.set_yticks([-1, -2])
         axes.set_yticklabels(["input", "training"])
         axes.tick_params(axis="y", length=0)
         end = max(span["ts"] + span["dur"] for span in spans)
-        steps = data["settings"]["steps"]
-        axes.set_title(
-            "{}: {} steps in {:.1f} ms".format(script["args"]["name"], steps, end / 1000.0)
-        )
+        name = script["args"]["name"]
+        title = f"{name}: {data['settings']['steps']} steps in {end / 1000:.1f} ms"
+        pace = data["paces"][name]
+        slower = pace["recorded_ms"] / pace["usual_ms"] - 1
+        if slower > 0.1:
+            title += f" (to record them slows a step by {slower:.0%})"
+        axes.set_title(title)
     axes.set_xlim(0)
     axes.set_xlabel("ms from the end of a step")
     legend = {"loc": "upper left", "bbox_to_anchor": (0, -0.35), "ncol": len(kinds)}
@@ -163,27 +164,28 @@ FIGURES = (
 
 
 def main():
-    flags = common.parse_flags(__doc__, None, {"dir": ("results", str, "DIR", "the folder")})
+    parser = Parser(__doc__)
+    parser.add("--dir", default="results", metavar="DIR", help="the folder")
+    flags = parser.parse()
     try:
         import matplotlib
     except ImportError as error:
-        needs = os.path.join(common.HERE, "going_further", "requirements.txt")
-        sys.exit('{}. Type: "{}" -m pip install -r "{}"'.format(error, sys.executable, needs))
-    matplotlib.use("Agg")  # needs no display
-    from matplotlib import pyplot
+        needs = os.path.join(ROOT, "going_further", "requirements.txt")
+        sys.exit(f'{error}. Type: "{sys.executable}" -m pip install -r "{needs}"')
+    from matplotlib.figure import Figure  # unlike pyplot's, it needs no display
 
     drawn = []
     for kind, draw, name, command in FIGURES:
         path = os.path.join(flags.dir, kind + ".json")
         if not os.path.exists(path):
-            print("No {}, for there is no {}: {} makes it.".format(name, path, command))
+            print(f"No {name}, for there is no {path}: {command} makes it.")
             continue
-        with pyplot.rc_context(STYLE):
-            figure = pyplot.figure(constrained_layout=True)
-            with results.load(path, kind) as data:
+        with matplotlib.rc_context(STYLE):
+            figure = Figure(constrained_layout=True)
+            with files.load(path, kind) as data:
                 draw(figure, data)
             drawn.append(os.path.join(flags.dir, name))
-            with results.written(drawn[-1]) as part:
+            with files.written(drawn[-1]) as part:
                 figure.savefig(part, format="png", metadata={"Software": None})
     if not drawn:
         sys.exit(1)

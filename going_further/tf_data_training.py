@@ -1,17 +1,14 @@
-"""The training of 04 with tf.data, which replaced queues, in place of the queue.
-
-The rest is 04: diff the two.
-"""
+"""04 with tf.data, which replaced queues, in place of the queue. The rest is 04: diff the two."""
 
 import sys
 
 import common
-from common import tf
+from support import parse_training_flags, print_device, report, session_config, tf
 
-FLAGS = common.parse_flags(__doc__, "steps batch_size read_latency_ms log_dir threads capacity")
-common.print_device()
+FLAGS = parse_training_flags(__doc__, "threads capacity")
+print_device()
 if not hasattr(tf, "data"):
-    sys.exit("TensorFlow {} has no tf.data: it came with 1.4.".format(tf.__version__))
+    sys.exit(f"TensorFlow {tf.__version__} has no tf.data: it came with 1.4.")
 tf.set_random_seed(FLAGS.seed)
 
 # The input, as far as x and y_true, is what 04 and this script do differently.
@@ -29,22 +26,20 @@ with tf.name_scope("input"), tf.device("/cpu:0"):
 
 train_step, loss, accuracy = common.build_model(x, y_true)
 init = tf.global_variables_initializer()
+monitor = common.Monitor(FLAGS, "tf.data")
 tf.get_default_graph().finalize()  # from here on, adding an op is an error and not a leak
 
 
 def train():
     print("accuracy before: {:.3f}".format(sess.run(accuracy)))
-    monitor = common.Monitor(FLAGS, sess, accuracy)
-    for step in monitor:
-        fetches = [train_step, loss, monitor.fetches(step)]
-        _, loss_value, others = sess.run(fetches)  # raises a reader's error
-        monitor.log(step, loss_value, others)
+    for step in monitor.steps(sess):
+        _, loss_value = sess.run([train_step, loss])  # raises a reader's error
+        monitor.log(step, loss_value)
     print("accuracy after: {:.3f}".format(sess.run(accuracy)))
-    return monitor
 
 
-with tf.Session(config=common.session_config(FLAGS)) as sess:
+with tf.Session(config=session_config(FLAGS)) as sess:
     sess.run([init, iterator.initializer])
-    monitor = train()
+    train()
 
-common.report("tf.data", FLAGS, monitor)
+report(monitor)

@@ -3,76 +3,84 @@
 The file that --json names opens in chrome://tracing and in https://ui.perfetto.dev
 """
 
-import contextlib
-import io
-import os
-import runpy
-import sys
-import time
-
 import numpy as np
 
 import common
-from common import tf
-from going_further import results
+from going_further import files, variants
+from going_further.provenance import describe
+from support import print_device, tf
+from support.device import device
+from support.flags import Parser, whole
 
-SCRIPTS = ("01_feed_dict_baseline.py", "04_queue_pipeline_training.py")
+# Both ways to feed the model, by the script that does so.
+SCRIPTS = {
+    "01_feed_dict_baseline.py": variants.feed_dict,
+    "04_queue_pipeline_training.py": variants.queue,
+}
 INPUT, TRAINING = 1, 2  # the lanes
 UNRECORDED = 50  # steps, until all goes at its usual pace
+RECORDED = 40  # steps, besides those to show, of which the most usual ones are shown
 
 # ------------------------------------------------------------------ recording
 
 
-def record(script, steps, args):
-    """Run a script, and record what the ops of its session do in some of its steps.
+def record(feed, flags):
+    """Train, and record what the ops of each sess.run() do.
 
     Args:
-      script: its file name.
-      steps: how many steps to record.
-      args: its command line.
+      feed: a function of variants.py.
+      flags: the flags: steps, batch_size, read_latency_ms, capacity and seed.
 
-    Returns: (runs, usual_ms): for each recorded sess.run() a list of (op's name, start, end)
-      in us; what a step takes when nothing is recorded, in ms.
+    Returns: (runs, usual_us, recorded_us): for each recorded sess.run() a list of (op's name,
+      start, end) in us; what a step takes before and during the recording, in us.
     """
-    recorded, ends = [], []
+    recorded = []
 
     class Recorder(tf.Session):
+        recording = False
+
         def run(self, fetches, feed_dict=None):
-            if UNRECORDED <= len(ends) < UNRECORDED + steps:
-                metadata = tf.RunMetadata()
-                values = super(Recorder, self).run(fetches, feed_dict, _options(fetches), metadata)
-                recorded.append(metadata.step_stats)
-            else:
-                values = super(Recorder, self).run(fetches, feed_dict)
-            if _trains(fetches):
-                ends.append(time.perf_counter())
+            if not self.recording:
+                return super().run(fetches, feed_dict)
+            metadata = tf.RunMetadata()
+            values = super().run(fetches, feed_dict, _options(fetches), metadata)
+            recorded.append(metadata.step_stats)
             return values
 
         def make_callable(self, fetches):  # by which TensorFlow 2's QueueRunner enqueues
             return lambda: self.run(fetches)
 
-    tf.reset_default_graph()
-    with contextlib.redirect_stdout(io.StringIO()), contextlib.ExitStack() as restore:
-        for owner, name, value in (
-            (tf, "Session", Recorder),
-            (common, "report", lambda *_: None),  # such a run's time is not one to compare
-            (sys, "argv", [script, "--steps", str(UNRECORDED + steps + 2)] + args),
-        ):
-            restore.callback(setattr, owner, name, getattr(owner, name))
-            setattr(owner, name, value)
-        runpy.run_path(os.path.join(common.HERE, script), run_name="__main__")
-    usual_ms = 1000 * float(np.median(np.diff(ends[UNRECORDED // 2 : UNRECORDED])))
-    return [_ops(step_stats) for step_stats in recorded], usual_ms
+    def median_us(steps):
+        seconds = []
+        for _ in range(steps):
+            with common.Clock() as clock:
+                variant.step()
+            seconds.append(clock.seconds)
+        return 1e6 * float(np.median(seconds[steps // 2 :]))
 
-
-def _trains(fetches):
-    return isinstance(fetches, list) and fetches[0].name == "training/train_step"
+    coord = tf.train.Coordinator(clean_stop_exception_types=())
+    with coord.stop_on_exception():
+        variant = variants.Variant(
+            flags,
+            coord,
+            feed,
+            read_latency_ms=flags.read_latency_ms,
+            session_class=Recorder,
+        )
+        usual_us = median_us(UNRECORDED)
+        variant.sess.recording = True
+        recorded_us = median_us(RECORDED + flags.steps)
+        variant.sess.recording = False
+    coord.request_stop()
+    coord.join()
+    return [_ops(step_stats) for step_stats in recorded], usual_us, recorded_us
 
 
 def _options(fetches):
     # What happens on a GPU is recorded by FULL_TRACE alone, which TensorFlow 2 grants to one
     # run at a time. The readers, which run beside it, are on the CPU.
-    full = _trains(fetches) and common.device().startswith("GPU")
+    trains = isinstance(fetches, list) and fetches[0].name == "training/train_step"
+    full = trains and device().startswith("GPU")
     level = tf.RunOptions.FULL_TRACE if full else tf.RunOptions.SOFTWARE_TRACE
     return tf.RunOptions(trace_level=level)
 
@@ -80,49 +88,44 @@ def _options(fetches):
 def _ops(step_stats):
     return [
         (node.node_name, node.all_start_micros, node.all_start_micros + node.all_end_rel_micros)
-        for device in step_stats.dev_stats
-        for node in device.node_stats
+        for device_stats in step_stats.dev_stats
+        for node in device_stats.node_stats
     ]
 
 
 # ------------------------------------------------------------------ what the ops amount to
 
 
-def spans(runs, steps):
-    """What a script did when.
+def spans(runs):
+    """What happened when.
 
     Args:
       runs: as record() returns them.
-      steps: how many steps to tell of, the last ones.
 
-    Returns: [(lane, what, start, end)], in us from the end of the step before. Where nothing
-      is said, TensorFlow and Python end one sess.run() and prepare the next.
+    Returns: ([(lane, what, start, end)], [the end of each step]), in us. Where nothing is said,
+      TensorFlow and Python end one sess.run() and prepare the next.
     """
-    found, steps_of_training = [], []
+    found, ends = [], []
     for ops in runs:
         names = {name for name, _, _ in ops}
         if any(name.startswith("input/filesystem") for name in names):
-            found.append((INPUT, "reading") + _extent(ops, "input/filesystem", "input/label"))
-            if "input/queue_enqueue" in names:
-                found.append((INPUT, "waiting: queue full") + _extent(ops, "input/queue_enqueue"))
+            found.append((INPUT, "reading", *_extent(ops, "input/filesystem", "input/label")))
+            if "input/fifo_queue_enqueue" in names:
+                waits = _extent(ops, "input/fifo_queue_enqueue")
+                found.append((INPUT, "waiting: queue full", *waits))
         elif "training/train_step" in names:
             start, end = _extent(ops, "input/label", "model", "loss", "training")
-            if "input/queue" in names:
+            if "input/fifo_queue" in names:
                 dequeue = _extent(ops, "input/x")
-                found.append((TRAINING, "waiting: queue empty") + dequeue)
+                found.append((TRAINING, "waiting: queue empty", *dequeue))
                 start = dequeue[1]  # what needs no batch was done before
             else:
                 # Since its batch was read, Python has had it.
                 read = max(span[3] for span in found if span[1] == "reading")
                 found.append((INPUT, "copying", read, start))
             found.append((TRAINING, "computing", start, end))
-            steps_of_training.append(end)
-    first, last = steps_of_training[-1 - steps], steps_of_training[-1]
-    clipped = [
-        (lane, what, max(start, first) - first, min(end, last) - first)
-        for lane, what, start, end in found
-    ]
-    return sorted((span for span in clipped if span[2] < span[3]), key=lambda span: span[2])
+            ends.append(end)
+    return found, ends
 
 
 def _extent(ops, *scopes):
@@ -131,8 +134,32 @@ def _extent(ops, *scopes):
     return min(start for start, _ in chosen), max(end for _, end in chosen)
 
 
+def typical(ends, steps, usual_us):
+    """The consecutive steps that are nearest to the usual pace.
+
+    Args:
+      ends: when each recorded step ended, in us.
+      steps: how many to choose.
+      usual_us: what a step usually takes.
+
+    Returns: (start, end) of the chosen ones, in us.
+    """
+    # The first two are left out: the reads of their batches began before the recording.
+    windows = zip(ends[1:], ends[1 + steps :])
+    return min(windows, key=lambda window: abs(window[1] - window[0] - steps * usual_us))
+
+
+def clipped(found, first, last):
+    """The parts of spans that are between two moments, in us from the first one, in order."""
+    parts = [
+        (lane, what, max(start, first) - first, min(end, last) - first)
+        for lane, what, start, end in found
+    ]
+    return sorted((part for part in parts if part[2] < part[3]), key=lambda part: part[2])
+
+
 def overlap(found):
-    """For how many us of these spans, as spans() returns them, were read and computed at once."""
+    """For how many us of these spans, as clipped() returns them, were read and computed at once."""
     reading = [span[2:] for span in found if span[1] == "reading"]
     computing = [span[2:] for span in found if span[1] == "computing"]
     return sum(
@@ -146,7 +173,7 @@ def chrome_events(found, script, pid):
     """Events of Chrome's trace format (its "Trace Event Format" names the keys).
 
     Args:
-      found: as spans() returns it.
+      found: as clipped() returns it.
       script: the name of the process they show.
       pid: its number.
     """
@@ -164,38 +191,41 @@ def chrome_events(found, script, pid):
 
 # ------------------------------------------------------------------ the command line
 
-FLAGS = {
-    "steps": (5, common.number(1, 1000), "N", "steps to show"),
-    "json": (None, results.output("trace"), "FILE", "write a Chrome trace there"),
-}
+
+def parse_flags():
+    parser = Parser(__doc__)
+    parser.add("--steps", type=whole(1, 1000), default=5, help="steps to show")
+    parser.add("--json", metavar="FILE", help="write a Chrome trace there")
+    parser.add_shared("batch_size read_latency_ms capacity seed")
+    flags = parser.parse()
+    files.check_output(parser, flags.json, "trace")
+    return flags
 
 
 def main():
-    flags = common.parse_flags(__doc__, "batch_size read_latency_ms", FLAGS)
-    common.print_device()
-    args = []
-    for name in ("batch_size", "read_latency_ms", "seed"):
-        args += ["--" + name, str(getattr(flags, name))]
-    events = []
-    for pid, script in enumerate(SCRIPTS, 1):
-        # One more, from whose end to count, and one, as a read may have begun before.
-        runs, usual_ms = record(script, flags.steps + 2, args)
-        found = spans(runs, flags.steps)
+    flags = parse_flags()
+    print_device()
+    events, paces = [], {}
+    for pid, (script, feed) in enumerate(SCRIPTS.items(), 1):
+        runs, usual_us, recorded_us = record(feed, flags)
+        found, ends = spans(runs)
+        found = clipped(found, *typical(ends, flags.steps, usual_us))
         events += chrome_events(found, script, pid)
+        paces[script] = {"usual_ms": usual_us / 1000, "recorded_ms": recorded_us / 1000}
 
         ms = dict.fromkeys(["reading", "copying", "computing"], 0.0)
         for _, what, start, end in found:
-            ms[what] = ms.get(what, 0.0) + (end - start) / 1000.0
-        step_ms = max(end for _, _, _, end in found) / 1000.0 / flags.steps
-        print("{}, ms of a step:".format(script))
-        print("  {:.2f} (before recording: {:.2f})".format(step_ms, usual_ms))
+            ms[what] = ms.get(what, 0.0) + (end - start) / 1000
+        step_ms = max(end for _, _, _, end in found) / 1000 / flags.steps
+        print(f"{script}, ms of a step:")
+        print(f"  {step_ms:.2f} (usually {usual_us / 1000:.2f}; recorded {recorded_us / 1000:.2f})")
         for what in sorted(ms):
-            print("  {} {:.2f}".format(what, ms[what] / flags.steps))
-        print("  reading while computing {:.2f}".format(overlap(found) / 1000.0 / flags.steps))
-    data = results.describe(flags, "steps batch_size read_latency_ms seed")
-    data.update(kind="trace", traceEvents=events, displayTimeUnit="ms")
+            print(f"  {what} {ms[what] / flags.steps:.2f}")
+        print(f"  reading while computing {overlap(found) / 1000 / flags.steps:.2f}")
     if flags.json:
-        results.save(flags.json, data)
+        data = describe(flags, "steps batch_size read_latency_ms capacity seed")
+        data.update(kind="trace", traceEvents=events, displayTimeUnit="ms", paces=paces)
+        files.save(flags.json, data)
 
 
 if __name__ == "__main__":

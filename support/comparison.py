@@ -48,9 +48,8 @@ def table(runs):
     width = max(len(name) for name, _, _ in rows)
 
     def line(name, *cells):
-        return f"{name:<{width}}{{:>5}}{{:>10}}{{:>9}}{{:>11}}{{:>9}}{{:>8}}".format(
-            *cells
-        ).rstrip()
+        columns = "{:>5}{:>10}{:>9}{:>11}{:>9}{:>8}".format(*cells)
+        return f"{name:<{width}}{columns}".rstrip()
 
     lines = [
         f"TensorFlow {last['tensorflow']}, {last['device']}, {last['steps']} steps of "
@@ -62,6 +61,7 @@ def table(runs):
         "(Medians. Change: of time, against feed_dict. The article: TensorFlow 1.0.0, 5000",
         "steps of 128, GTX Titan X.)",
     ]
+    lines += _pairs(last["variant"], groups)
     others = len(runs) - sum(map(len, groups.values()))
     if others:
         lines.append(f"Not shown, for other settings: {others} of the {len(runs)} runs.")
@@ -82,6 +82,18 @@ def _cells(group, baseline):
         run["device"][:3] + (f" {median(busy):.0%}" if busy else " ?"),
         change,
     )
+
+
+def _pairs(variant, groups):
+    """The ratios of runs made by turns, feed_dict first: a line, or none."""
+    group, baseline = groups[variant], groups.get("feed_dict", [])
+    if variant == "feed_dict" or len(group) != len(baseline) or len(group) == 1:
+        return []
+    ratios = [run["seconds"] / other["seconds"] for run, other in zip(group, baseline)]
+    return [
+        f"Pair by pair, {variant} took {median(ratios):.2f} of feed_dict's time "
+        f"({min(ratios):.2f} to {max(ratios):.2f}, {len(ratios)} pairs)."
+    ]
 
 
 def _what_is_missing(groups, last):

@@ -10,10 +10,8 @@ def cores(cpu_max="/sys/fs/cgroup/cpu.max"):
       cpu_max: where Linux names the quota of a container ("docker run --cpus=1.5"): microseconds
         of CPU time in each period, or "max", and the period.
     """
-    if hasattr(os, "sched_getaffinity"):  # Linux
-        count = len(os.sched_getaffinity(0))
-    else:
-        count = os.cpu_count()
+    linux = hasattr(os, "sched_getaffinity")
+    count = len(os.sched_getaffinity(0)) if linux else os.cpu_count()
     try:
         with open(cpu_max) as file:
             quota, period = map(int, file.read().split())

@@ -120,7 +120,7 @@ class Parser(argparse.ArgumentParser):
         Returns: a namespace with an attribute for each flag.
         """
         if sys.stdout is sys.__stdout__:  # a notebook has streams and signals of its own
-            streams.print_line_by_line()
+            streams.prepare()
             signals.end_at_once()
         return self.parse_args()
 

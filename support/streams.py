@@ -7,10 +7,19 @@ import sys
 _DONE, _FAILED = b"\0done\0", b"\0failed\0"
 
 
-def print_line_by_line():
-    """Let each line appear at once in a pipe, too, where Python keeps lines back until 8 KiB."""
-    if sys.stdout is not None:  # closed by the shell, with >&-
-        sys.stdout = open(1, "w", buffering=1, closefd=False)  # noqa: SIM115
+def prepare():
+    """Let each line appear at once in a pipe, too, where Python keeps lines back until 8 KiB.
+
+    A stream that the shell has closed, with 2>&- say, goes to nowhere. Else the next file to be
+    opened would get its number, and what is printed.
+    """
+    number = 0
+    while number <= 2:
+        number = os.open(os.devnull, os.O_RDWR)
+    os.close(number)
+    sys.stdout = open(1, "w", buffering=1, closefd=False)  # noqa: SIM115
+    if sys.stderr is None:
+        sys.stderr = open(2, "w", buffering=1, closefd=False)  # noqa: SIM115
 
 
 @contextlib.contextmanager
@@ -21,7 +30,7 @@ def stderr_kept_back():
     finds a CPU for which it wasn't built. So another process keeps the text, and this one
     tells it in the end how things went.
     """
-    if sys.stderr is None or not hasattr(os, "fork"):  # on Windows nothing is kept back
+    if not hasattr(os, "fork"):  # on Windows nothing is kept back
         yield
         return
     sys.stderr.flush()

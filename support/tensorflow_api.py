@@ -1,6 +1,5 @@
 """TensorFlow's 1.x API, whichever TensorFlow is installed. No other file knows which it is."""
 
-import functools
 import math
 import os
 import sys
@@ -26,9 +25,8 @@ class _TensorFlow(types.ModuleType):
 tf = _TensorFlow("tf")
 
 
-@functools.lru_cache(maxsize=None)
 def load(tf1_log_level="0"):
-    """Import TensorFlow without its chatter.
+    """Import TensorFlow without its chatter. The first call of a process counts.
 
     Args:
       tf1_log_level: the level below which the C++ of TensorFlow 1.x is silent, "0" to "3". What
@@ -37,6 +35,15 @@ def load(tf1_log_level="0"):
     Returns: the module tensorflow of 1.x, or tensorflow.compat.v1 of 2.x.
     Exits with status 1, and says what to install, if something is missing.
     """
+    if not _loaded:
+        _loaded.append(_import(tf1_log_level))
+    return _loaded[0]
+
+
+_loaded = []
+
+
+def _import(tf1_log_level):
     if sys.version_info < (3, 8):  # TensorFlow 1.x
         os.environ["TF_CPP_MIN_LOG_LEVEL"] = tf1_log_level
     else:

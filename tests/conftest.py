@@ -2,6 +2,7 @@
 the reader's own timings, and from another directory."""
 
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -33,10 +34,11 @@ class Copy:
         self.elsewhere = folder / "elsewhere"
         self.elsewhere.mkdir()
         self.timings = self.folder / "timings.jsonl"
-        (self.folder / "going_further").mkdir()
-        for pattern in ("*.py", "going_further/*.py"):
-            for path in ROOT.glob(pattern):
-                shutil.copy(str(path), str(self.folder / path.relative_to(ROOT)))
+        for path in ROOT.glob("*.py"):
+            shutil.copy(str(path), str(self.folder))
+        for package in ("support", "going_further"):
+            unwanted = shutil.ignore_patterns("__pycache__", "measured")
+            shutil.copytree(str(ROOT / package), str(self.folder / package), ignore=unwanted)
 
     def append(self, name, code):
         """Add code to the end of a file of the copy."""
@@ -104,11 +106,28 @@ def copy(tmp_path):
 
 @pytest.fixture(scope="session")
 def trained(tmp_path_factory):
-    """Stdout of 01 and then of 04, 200 steps each, and the timings that they left."""
+    """Stdout of 01, then of 04 with the flags that 01 advises, and the timings they left."""
     copy = Copy(tmp_path_factory.mktemp("trained"))
-    outputs = {}
+    outputs, flags = {}, ["--steps", 200]
     for script in ("01", "04"):
-        status, outputs[script], stderr = copy.run(script, "--steps", 200)
+        status, outputs[script], stderr = copy.run(script, *flags)
         assert (status, stderr) == (0, "")
+        advice = re.search(r"^To compare, run (\d\d)\S+ (--.*)$", outputs[script], re.M)
+        assert bool(advice) == (script == "01")
+        if advice:
+            assert advice.group(1) == "04"
+            flags = advice.group(2).split()
     outputs["timings"] = copy.timings.read_text()
+    return outputs
+
+
+@pytest.fixture(scope="session")
+def demos(tmp_path_factory):
+    """(stdout, stderr) of 02 and of 03."""
+    copy = Copy(tmp_path_factory.mktemp("demos"))
+    outputs = {}
+    for script, flags in (("02", ["--patience", 2.5]), ("03", [])):
+        # On TensorFlow 1.x this level would silence tf.Print.
+        status, *outputs[script] = copy.run(script, *flags, env={"TF_CPP_MIN_LOG_LEVEL": "2"})
+        assert status == 0
     return outputs

@@ -2,29 +2,25 @@
 
 import re
 
+import pytest
+
 from conftest import SCRIPTS
 
+pytestmark = pytest.mark.xdist_group("scripts")  # which share runs
 
-def test_02_hangs_visibly_and_gives_up(copy):
-    status, stdout, stderr = copy.run("02", "--patience", 2.5)
-    assert status == 0
+
+def test_02_hangs_visibly_and_gives_up(demos):
+    stdout, stderr = demos["02"]
     assert re.findall(r"Dequeued, elements left: \[\S+\]\[(\d)\]", stderr) == ["2", "1", "0"]
     waited = re.findall(r"hanging for (\d) s, elements in the queue: (\d)", stdout)
     assert waited == [("1", "0"), ("2", "0")]
     assert "Gave up. A dequeue from an empty queue waits" in stdout
 
 
-def test_02_gives_up_only_the_fourth_dequeue(copy):
-    status, stdout, stderr = copy.run("02", "--patience", 0.0001)  # shorter than any dequeue
-    assert status == 0
-    assert stderr.count("Dequeued") == 3
-    assert "Gave up." in stdout
-
-
 # While 02's main thread hangs, another looks at its queue, and at last enqueues.
 RELEASE = """
 import runpy, sys, threading, time
-from common import tf
+from support import tf
 sessions = []
 
 class Session(tf.Session):
@@ -62,9 +58,8 @@ def test_02_is_blocked_until_somebody_enqueues(copy):
     assert lefts == ["2", "1", "0", "2"]  # the enqueue brought three
 
 
-def test_03_counts_what_it_prints(copy):
-    status, stdout, stderr = copy.run("03")
-    assert status == 0
+def test_03_counts_what_it_prints(demos):
+    stdout, stderr = demos["03"]
     calls = re.findall(r"Generated, call: \[(\d)\]\[([^\]]+)\]", stderr)
     assert [call for call, _ in calls] == ["1", "2", "3"]
     dequeued = re.findall(r"Dequeued, elements left: \[(\S+)\]\[\d\]", stderr)
@@ -76,30 +71,27 @@ def test_03_counts_what_it_prints(copy):
     assert "Threads still running: 0." in stdout
 
 
+# Runs, one after another: 02 with less patience than any dequeue takes; 03 often; and 03 with a
+# runner that asks so late whether to stop, which it does before each call of the generator, that
+# the 10th dequeue is done before the third call.
 REPEAT = """
-import runpy, sys, threading
-from common import tf
-sys.argv = sys.argv[1:]
-for _ in range(50):
+import runpy, sys, time
+from support import tf
+
+def run(script, *flags):
     tf.reset_default_graph()
-    script = runpy.run_path(sys.argv[0], run_name="__main__")
+    sys.argv = [script] + list(flags)
+    return runpy.run_path(script, run_name="__main__")
+
+hang, demo = sys.argv[1:]
+run(hang, "--patience", "0.0001")
+print("END OF 02", file=sys.stderr, flush=True)
+for _ in range(50):
+    script = run(demo)
     assert script["calls_value"] == 3
     assert not [thread for thread in script["threads"] if thread.is_alive()]
-"""
 
-
-def test_03_counts_3_every_time(copy):
-    status, stdout, stderr = copy.python(REPEAT, SCRIPTS["03"])
-    assert status == 0, stderr
-    assert stdout.count("counted in this run: 3 times.") == 50
-
-
-# The runner's thread asks whether to stop before each call of the generator. Here it asks
-# so late that the 10th dequeue is done before the third call.
-LATE = """
-import runpy, sys, time
-from common import tf
-sys.argv = sys.argv[1:]
+print("LATE", file=sys.stderr, flush=True)
 should_stop = tf.train.Coordinator.should_stop
 
 def late(self):
@@ -107,18 +99,15 @@ def late(self):
     return should_stop(self)
 
 tf.train.Coordinator.should_stop = late
-runpy.run_path(sys.argv[0], run_name="__main__")
+run(demo)
 """
 
 
-def test_03_counts_3_even_if_its_thread_is_late(copy):
-    status, stdout, stderr = copy.python(LATE, SCRIPTS["03"])
+def test_02_gives_up_only_the_fourth_dequeue_and_03_always_counts_3(copy):
+    status, stdout, stderr = copy.python(REPEAT, SCRIPTS["02"], SCRIPTS["03"])
     assert status == 0, stderr
-    assert "counted in this run: 3 times." in stdout
-    assert stderr.count("Generated, call:") == 3
-
-
-def test_demos_print_even_with_logs_turned_down(copy):
-    # On TensorFlow 1.x that would silence tf.Print.
-    _, _, stderr = copy.run("03", env={"TF_CPP_MIN_LOG_LEVEL": "2"})
-    assert stderr.count("Dequeued") == 10
+    impatient, rest = stderr.split("END OF 02")
+    assert impatient.count("Dequeued") == 3
+    assert stdout.count("Gave up.") == 1
+    assert stdout.count("counted in this run: 3 times.") == 51
+    assert rest.split("LATE")[1].count("Generated, call:") == 3

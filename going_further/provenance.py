@@ -1,0 +1,36 @@
+"""What a result depends on."""
+
+import contextlib
+import platform
+
+import numpy as np
+
+from support import tf
+from support.cores import cores
+from support.device import device
+
+
+def describe(flags, names):
+    """The machine, the versions, and the flags of these names: {group: {name: value}}."""
+    return {
+        "machine": {
+            "cpu": _cpu(),
+            "cores": cores(),
+            "device": device(),
+            "system": f"{platform.system()} {platform.machine()}",
+        },
+        "versions": {
+            "tensorflow": tf.__version__,
+            "numpy": np.__version__,
+            "python": platform.python_version(),
+        },
+        "settings": {name: getattr(flags, name) for name in names.split()},
+    }
+
+
+def _cpu():
+    with contextlib.suppress(OSError), open("/proc/cpuinfo") as file:  # Linux
+        for line in file:
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor()

@@ -1,0 +1,19 @@
+"""How figures are spread."""
+
+import numpy as np
+
+
+def quartiles(figures):
+    """[lower quartile, median, upper quartile].
+
+    Raises: ValueError if there is no figure, or one that nobody can have measured.
+    """
+    if not figures or not all(0 <= figure < float("inf") for figure in figures):
+        raise ValueError("needs figures of 0 or more")
+    return [float(value) for value in np.percentile(figures, [25, 50, 75])]
+
+
+def in_words(values):
+    """Quartiles as text: "median (lower-upper)"."""
+    low, median, high = values
+    return f"{median:.2f} ({low:.2f}-{high:.2f})"

@@ -1,0 +1,146 @@
+"""Every way to feed the model."""
+
+import types
+
+import common
+from support import session_config, tf
+
+# Each takes a SimpleNamespace of batch_size, capacity, threads and read_latency_ms, and returns
+# (x, y_true, the two tensors to feed to them or None).
+
+
+def no_input(case):
+    """The data is in a variable already: no input costs less."""
+    x = tf.Variable(_read(case), trainable=False)
+    return x, tf.Variable(common.label(x.initialized_value()), trainable=False), None
+
+
+def feed_dict(case):
+    """As in 01."""
+    x_batch = _read(case)
+    y_batch = common.label(x_batch)
+    x = tf.placeholder(tf.float32, x_batch.get_shape(), name="x")
+    y_true = tf.placeholder(tf.float32, y_batch.get_shape(), name="y_true")
+    return x, y_true, [x_batch, y_batch]
+
+
+def queue(case):
+    """As in 04."""
+    x_batch = _read(case)
+    batches = tf.FIFOQueue(case.capacity, [tf.float32], [x_batch.get_shape()])
+    return _fed_by(case, batches, batches.enqueue(x_batch), batches.dequeue(name="x"))
+
+
+def queue_of_examples(case):
+    """The mistake: a run of the session, and a place in the queue, for each example."""
+    x_example = common.read_batch(1)[0]
+    examples = _queue_of(case, x_example.get_shape())
+    x = examples.dequeue_many(case.batch_size)
+    return _fed_by(case, examples, examples.enqueue(x_example), x)
+
+
+def queue_of_examples_read_in_batches(case):
+    """Half of the mistake: a place in the queue for each example."""
+    x_batch = _read(case)
+    examples = _queue_of(case, x_batch.get_shape()[1:])
+    x = examples.dequeue_many(case.batch_size)
+    return _fed_by(case, examples, examples.enqueue_many([x_batch]), x)
+
+
+def tf_data(case):
+    """What replaced queues."""
+    dataset = tf.data.Dataset.range(1).repeat()
+    dataset = dataset.map(lambda _: _read(case), num_parallel_calls=case.threads)
+    iterator = tf.data.make_initializable_iterator(dataset.prefetch(case.capacity))
+    tf.add_to_collection(tf.GraphKeys.TABLE_INITIALIZERS, iterator.initializer)
+    x = iterator.get_next()
+    return x, common.label(x), None
+
+
+def _read(case):
+    return common.read_batch(case.batch_size, case.read_latency_ms)
+
+
+def _queue_of(case, shape):
+    return tf.FIFOQueue(case.capacity * case.batch_size, [tf.float32], [shape])
+
+
+def _fed_by(case, filled, enqueue, x):
+    tf.train.add_queue_runner(tf.train.QueueRunner(filled, [enqueue] * case.threads))
+    return x, common.label(x), None
+
+
+class Variant:
+    """A way to feed the model, in a graph and a session of its own.
+
+    Args:
+      flags: the flags: batch_size, capacity and seed.
+      coord: the tf.train.Coordinator of its threads, if it has any.
+      feed: one of the functions above; None to read, and train nothing.
+      threads: how many read.
+      read_latency_ms: how long each read waits.
+      use_callable: whether to run steps through Session.make_callable.
+      session_class: tf.Session, or one derived from it.
+
+    Attributes:
+      sess: the session.
+      step: a function that runs one step.
+    """
+
+    def __init__(
+        self,
+        flags,
+        coord,
+        feed,
+        threads=1,
+        read_latency_ms=0.0,
+        use_callable=False,
+        session_class=None,
+    ):
+        case = types.SimpleNamespace(
+            batch_size=flags.batch_size,
+            capacity=flags.capacity,
+            threads=threads,
+            read_latency_ms=read_latency_ms,
+        )
+        self._prefetched = flags.capacity + threads  # at most
+        with tf.Graph().as_default() as graph:
+            tf.set_random_seed(flags.seed)
+            if feed:
+                with tf.name_scope("input"), tf.device("/cpu:0"):
+                    x, y_true, source = feed(case)
+                train_step, loss, _ = common.build_model(x, y_true)
+                fetches = [train_step, loss]
+            else:
+                x_batch = _read(case)
+                source, fetches = None, tf.group(x_batch, common.label(x_batch))
+            init = [tf.global_variables_initializer(), tf.tables_initializer()]
+            sess = (session_class or tf.Session)(graph=graph, config=session_config(case))
+            sess.run(init)
+            tf.train.start_queue_runners(sess, coord)
+
+        if source:
+
+            def step():
+                x_value, y_value = sess.run(source)
+                return sess.run(fetches, feed_dict={x: x_value, y_true: y_value})
+
+        elif use_callable:
+            step = sess.make_callable(fetches)
+        else:
+
+            def step():
+                return sess.run(fetches)
+
+        self.sess, self.step = sess, step
+
+    def turn(self, steps):
+        """Run steps. Returns: {"ms", "cpu_ms"}, wall-clock and CPU time of one."""
+        # What prefetches has filled its buffer while others were timed. Steps that aren't timed
+        # use that up. They are more than were read, for reading goes on meanwhile.
+        for _ in range(4 * self._prefetched):
+            self.step()
+        with common.Clock() as clock:
+            for _ in range(steps):
+                self.step()
+        return {"ms": 1000 * clock.seconds / steps, "cpu_ms": 1000 * clock.cpu_seconds / steps}
