@@ -34,7 +34,7 @@ def verdict(run, feed_dict_seconds=None):
         lines = ["The model is the bottleneck: more --threads won't help."]
     if little and not waits:
         lines[:0] = ["Little was gained, if anything: there was no input time to hide."]
-        lines += ["To see one hidden, let both scripts read a slower disk: --read_latency_ms 10"]
+        lines += ["To see the queue hide a wait, run both scripts with --read_latency_ms 10"]
     elif little:
         lines[:0] = ["Little was gained, if anything."]
     return lines
