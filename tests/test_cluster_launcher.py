@@ -147,21 +147,24 @@ with tf.Session(sys.argv[1]) as sess:
 
 
 def test_exposed_it_can_be_reached_and_it_outlives_a_worker(launch, copy, network, fake_unshare):
-    flags = ("--steps", 100, "--read_latency_ms", 100, "--threads", 2, "--exposed")
+    # With one worker left the cluster lasts for 15 s; a stranger takes some of them to start.
+    flags = ("--steps", 300, "--read_latency_ms", 100, "--threads", 2, "--exposed")
     task = launch(*flags, env=fake_unshare, prefix=network)
     task.wait_for("^Warning: whoever can reach this machine can reach the cluster while it runs.$")
     port = int(task.wait_for(r"^ps 0: serving on port (\d+) of every network interface").group(1))
+    with open("/proc/{}/net/tcp6".format(pid_of(task, "ps", 0))) as file:  # and of IPv4, too
+        assert re.search(r" 0{{32}}:{:04X} 0{{32}}:0000 0A ".format(port), file.read())
+
+    task.wait_for("^worker 1: step ")
+    os.kill(pid_of(task, "worker", 1), signal.SIGKILL)
+    task.wait_for("^worker 1 was ended by SIGKILL$")
     # Whoever reaches it reads what its user may read, and is asked for no name.
     secret = copy.elsewhere / "secret"
     secret.write_text("not for you")
     intruder = [sys.executable, "-c", INTRUDER, "grpc://127.0.0.1:{}".format(port), str(secret)]
     process = copy.start([*network, *intruder], cwd=str(copy.folder))
     assert "not for you" in copy.finish(process)[1]
-    with open("/proc/{}/net/tcp6".format(pid_of(task, "ps", 0))) as file:  # and of IPv4, too
-        assert re.search(r" 0{{32}}:{:04X} 0{{32}}:0000 0A ".format(port), file.read())
 
-    os.kill(pid_of(task, "worker", 1), signal.SIGKILL)
-    task.wait_for("^worker 1 was ended by SIGKILL$")
     status, lines = task.finish()
     assert status == 1
     assert cells(lines, "worker 0")
