@@ -141,7 +141,8 @@ def test_table_is_what_the_tasks_report_and_nothing_can_reach_them(launch, copy,
 INTRUDER = """
 import sys
 from support import tf
-with tf.Session(sys.argv[1]) as sess:
+config = tf.ConfigProto(device_filters=["/job:ps"])  # it needs no worker
+with tf.Session(sys.argv[1], config=config) as sess:
     print(sess.run(tf.read_file(sys.argv[2])))
 """
 
