@@ -40,7 +40,7 @@ def load(tf1_log_level="0"):
     return _loaded[0]
 
 
-_loaded = []
+_loaded = []  # the module, once it is there
 
 
 def _import(tf1_log_level):
