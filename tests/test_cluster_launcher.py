@@ -198,9 +198,10 @@ def killed(task):
 
 
 @pytest.mark.parametrize("stop", [ctrl_c, killed])
-def test_launcher_is_stopped(launch, stop):
-    task = launch("--exposed", "--read_latency_ms", 20)
-    task.wait_for("^one process: step ")
+def test_launcher_is_stopped_while_the_tasks_run(launch, stop):
+    task = launch("--exposed", "--steps", 100, "--read_latency_ms", 50)
+    for name in ("worker 0", "worker 1"):
+        task.wait_for("^{}: accuracy before".format(name))
     number = stop(task)
     assert task.finish(10)[0] == -number
     assert nothing_left_of(task)
