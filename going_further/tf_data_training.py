@@ -20,7 +20,7 @@ with tf.name_scope("input"), tf.device("/cpu:0"):
     # An element is a whole batch. There is no end to them, as to those of 04.
     dataset = tf.data.Dataset.range(1).repeat()
     dataset = dataset.map(read, num_parallel_calls=FLAGS.threads).prefetch(FLAGS.capacity)
-    iterator = tf.data.make_initializable_iterator(dataset)
+    iterator = dataset.make_initializable_iterator()
     x = iterator.get_next(name="x")
     y_true = common.label(x)
 

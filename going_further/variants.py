@@ -51,7 +51,7 @@ def tf_data(case):
     """What replaced queues."""
     dataset = tf.data.Dataset.range(1).repeat()
     dataset = dataset.map(lambda _: _read(case), num_parallel_calls=case.threads)
-    iterator = tf.data.make_initializable_iterator(dataset.prefetch(case.capacity))
+    iterator = dataset.prefetch(case.capacity).make_initializable_iterator()
     tf.add_to_collection(tf.GraphKeys.TABLE_INITIALIZERS, iterator.initializer)
     x = iterator.get_next()
     return x, common.label(x), None

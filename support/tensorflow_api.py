@@ -6,6 +6,7 @@ import sys
 import types
 
 from support.cores import cores
+from support.denormals import flush_denormals
 from support.installing import advice
 from support.streams import stderr_kept_back
 
@@ -25,39 +26,47 @@ class _TensorFlow(types.ModuleType):
 tf = _TensorFlow("tf")
 
 
-def load(tf1_log_level="0"):
+def load(tf_print=True):
     """Import TensorFlow without its chatter. The first call of a process counts.
 
     Args:
-      tf1_log_level: the level below which the C++ of TensorFlow 1.x is silent, "0" to "3". What
-        tf.Print prints is of level 0 there: "1" would silence 02 and 03.
+      tf_print: whether tf.Print is to print. Before TensorFlow 1.5 it does so in the log of the
+        C++ code, as a line that is seen only with all the others of that log.
 
     Returns: the module tensorflow of 1.x, or tensorflow.compat.v1 of 2.x.
     Exits with status 1, and says what to install, if something is missing.
     """
     if not _loaded:
-        _loaded.append(_import(tf1_log_level))
+        _loaded.append(_import(tf_print))
     return _loaded[0]
 
 
 _loaded = []  # the module, once it is there
 
 
-def _import(tf1_log_level):
-    if sys.version_info < (3, 8):  # TensorFlow 1.x
-        os.environ["TF_CPP_MIN_LOG_LEVEL"] = tf1_log_level
-    else:
-        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+def _import(tf_print):
+    # The C++ code looks at the level when it first logs a line: some builds while they are
+    # imported, so that it must be there before it is known which TensorFlow this is. Python 3.7
+    # and newer have none before 1.13.
+    quiet = os.environ.get("TF_CPP_MIN_LOG_LEVEL", "2")
+    logged_print = tf_print and sys.version_info < (3, 7)
+    os.environ["TF_CPP_MIN_LOG_LEVEL"] = "0" if logged_print else quiet
     try:
         with stderr_kept_back():
             import tensorflow
             import tqdm  # noqa: F401  missed now rather than after training has begun
 
-            if tensorflow.__version__.startswith("1."):
-                api = tensorflow
-            else:
-                api = tensorflow.compat.v1
-                api.logging.set_verbosity(api.logging.ERROR)
+            version = tuple(map(int, tensorflow.__version__.split(".")[:2]))
+            if version >= (1, 5):
+                os.environ["TF_CPP_MIN_LOG_LEVEL"] = quiet
+            if version == (1, 0):
+                # As the model gets sure of itself, its gradients become denormal numbers.
+                # TensorFlow's threads flush them to zero, but for 1.0, whose wheel is built
+                # without SSE3. So this thread does it, before it makes TensorFlow's.
+                flush_denormals()
+            api = tensorflow if version < (2, 0) else tensorflow.compat.v1
+            api.logging.set_verbosity(api.logging.ERROR)  # no deprecation notes
+            if version >= (2, 0):
                 api.disable_v2_behavior()
             # The first run of a process looks at the hardware, and says a lot.
             with api.Graph().as_default(), api.Session(config=_config(api, 1)) as sess:

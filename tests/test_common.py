@@ -24,6 +24,26 @@ def test_tf_is_the_1_x_api():
         assert hasattr(tf, name)
 
 
+# In a process of its own: the tests' own main thread may not be the one that loads TensorFlow.
+DENORMAL = """
+import numpy as np
+from support import session_config, tf
+
+x = tf.placeholder(tf.float32, [64, 64])
+half = tf.constant(0.5)
+products = [x * half, tf.matmul(x, half * tf.eye(64))]
+with tf.Session(config=session_config(None)) as sess:
+    for value in (2.0**-125, 2.0**-126):  # the latter's half would be denormal
+        print([float(abs(y).max()) for y in sess.run(products, {x: np.full([64, 64], value)})])
+"""
+
+
+def test_denormal_numbers_are_zero(copy):
+    status, stdout, stderr = copy.python(DENORMAL)
+    assert (status, stderr) == (0, "")
+    assert stdout == f"{[2.0**-126] * 2}\n{[0.0] * 2}\n"
+
+
 def test_read_batch():
     x = common.read_batch(2000)
     assert x.dtype == tf.float32

@@ -5,6 +5,7 @@ import re
 import pytest
 
 from conftest import SCRIPTS
+from support import tf
 
 pytestmark = pytest.mark.xdist_group("scripts")  # which share runs
 
@@ -15,6 +16,19 @@ def test_02_hangs_visibly_and_gives_up(demos):
     waited = re.findall(r"hanging for (\d) s, elements in the queue: (\d)", stdout)
     assert waited == [("1", "0"), ("2", "0")]
     assert "Gave up. A dequeue from an empty queue waits" in stdout
+
+
+def test_nothing_but_tf_print_is_on_stderr(demos):
+    lines = [line for name in ("02", "03") for line in demos[name][1].splitlines()]
+    printed = [line for line in lines if "Dequeued, " in line or "Generated, " in line]
+    rest = [line for line in lines if line not in printed]
+    assert len(printed) == 3 + 13
+    if tuple(map(int, tf.__version__.split(".")[:2])) < (1, 5):
+        # There tf.Print is a line of the log, with whose lines this one comes.
+        assert len(rest) == 1
+        assert "Skipping cancelled dequeue attempt" in rest[0]
+    else:
+        assert rest == []
 
 
 # While 02's main thread hangs, another looks at its queue, and at last enqueues.

@@ -35,8 +35,7 @@ class Task(object):
         self._said, self._said_at = None, 0
         for name in ("grpc_proxy", "https_proxy", "http_proxy"):
             os.environ.pop(name, None)  # TensorFlow 2 would look for the other tasks there
-        # Nothing is printed from inside the graph here: TensorFlow 1.x may be as silent as 2.x.
-        tensorflow_api.load(tf1_log_level="2")
+        tensorflow_api.load(tf_print=False)
         config = session_config(flags)
         config.use_per_session_threads = False  # which sessions on a server don't support
         if member.job == "ps":
