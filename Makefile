@@ -1,7 +1,8 @@
-# make run, make test: on current TensorFlow. make run-tf1, make test-tf1: on TensorFlow 1.0.0.
-# The first call makes the virtual environment. PYTHON=/path/to/python names the interpreter.
+# make run, make test: on the newest TensorFlow that the Python has. make run-tf1, make test-tf1:
+# on TensorFlow 1.0.0, with Python 3.6. The first call makes the virtual environment.
+# PYTHON=/path/to/python names the interpreter.
 
-.PHONY: run test run-tf1 test-tf1 benchmark trace figures cluster lint clean
+.PHONY: run test run-tf1 test-tf1 benchmark trace versions figures cluster lint clean
 
 run: .venv/ready
 	$(call run_scripts,.venv)
@@ -27,6 +28,12 @@ trace: .venv/ready
 	.venv/bin/python -m going_further.trace --json results/trace.json
 	.venv/bin/python -m going_further.figures
 
+# An environment for each TensorFlow goes to the folder .versions.
+versions: .venv/ready
+	mkdir -p results
+	.venv/bin/python -m going_further.versions --json results/versions.json
+	.venv/bin/python -m going_further.figures
+
 figures: .venv/ready
 	.venv/bin/python -m going_further.figures
 
@@ -39,7 +46,7 @@ lint: .venv/ready
 	.venv/bin/python -m ruff format --check .
 
 clean:
-	rm -rf .venv .venv-tf1
+	rm -rf .venv .venv-tf1 .versions
 
 define run_scripts
 $(1)/bin/python 01_feed_dict_baseline.py
@@ -56,13 +63,26 @@ $(1)/bin/python -m pip install --quiet -r $(2) -r tests/requirements.txt
 touch $(1)/ready
 endef
 
-# An environment made here whose Python has since been removed is made anew.
+# An environment made here whose Python has since been removed is made anew,
 $(shell for venv in .venv .venv-tf1; do \
 	[ ! -e $$venv/ready ] || [ -x $$venv/bin/python ] || rm -rf $$venv; done)
+# and so is .venv where PYTHON names a Python of another version.
+wanted := $(if $(PYTHON),$(shell "$(PYTHON)" support/python.py 2>/dev/null && "$(PYTHON)" -V))
+has := $(and $(wanted),$(wildcard .venv/ready),$(shell .venv/bin/python -V))
+ifneq ($(if $(filter %-tf1,$(MAKECMDGOALS)),,$(has)),)
+ifneq ($(has),$(wanted))
+$(info Removing .venv, which was made with $(has).)
+$(shell rm -rf .venv)
+endif
+endif
+
+pythons = $(if $(PYTHON),"$(PYTHON)",python3 python3.13 python3.12 python3.11 python3.10 python3.9)
 
 .venv/ready: requirements.txt going_further/requirements.txt tests/requirements.txt
-	@"$(or $(PYTHON),python3)" support/python.py
-	"$(or $(PYTHON),python3)" -m venv .venv
+	@for python in $(pythons); do if "$$python" support/python.py 2>/dev/null; then \
+	echo "Making .venv with $$python, $$("$$python" -V)"; exec "$$python" -m venv .venv; fi; done; \
+	set -- $(pythons); "$$1" support/python.py; \
+	echo "Or add PYTHON=/path/to/python to this command." >&2; exit 1
 	$(call install,.venv,requirements.txt)
 
 .venv-tf1/ready: requirements-cpu.txt going_further/requirements.txt tests/requirements.txt

@@ -35,7 +35,7 @@ def device():
 
 
 def print_device():
-    """Say which TensorFlow computes on what; if it leaves a GPU unused, what to install."""
+    """Say which TensorFlow computes on what, and whether it leaves a GPU unused."""
     print(f"TensorFlow {tf.__version__} on {device()}")
     hidden = os.environ.get("CUDA_VISIBLE_DEVICES") in ("", "-1")  # on purpose
     if gpu() or hidden:
@@ -46,13 +46,9 @@ def print_device():
     except (OSError, subprocess.SubprocessError):
         return
     name = found.decode("ascii", "replace").partition("\n")[0]
-    if tf.__version__.startswith("1."):
-        install = "CUDA 8, cuDNN 5.1 and tensorflow-gpu (see the README)"
-    else:
-        install = f'"tensorflow[and-cuda]=={tf.__version__}"'
     if name:
         print(f"nvidia-smi finds a GPU, {name}, that TensorFlow does not see.")
-        print(f"To use it, install {install}. Going on with the CPU.")
+        print('Going on with the CPU. The README says under "On a GPU" what to install.')
 
 
 @contextlib.contextmanager

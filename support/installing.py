@@ -27,8 +27,8 @@ def advice(error):
     library = re.search(r"libcu\w+\.so[.\d]*", str(error))
     if library:
         return (
-            f"TensorFlow's GPU build needs CUDA 8, cuDNN 5.1 and a driver; {library.group()} is "
-            f"missing. Without\na GPU, type: make run-tf1, or: "
+            f'This GPU build of TensorFlow finds no {library.group()}, a part of CUDA: see "On a '
+            f'GPU" in the README.\nWithout a GPU, type: make run-tf1, or: '
             f'"{sys.executable}" -m pip uninstall -y tensorflow-gpu && {cpu}'
         )
     missing = re.search(r"(?:No module named|module) '(tensorflow|numpy|tqdm)'", str(error))

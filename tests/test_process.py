@@ -4,9 +4,9 @@ import fcntl
 import json
 import os
 import re
+import shutil
 import signal
 import struct
-import subprocess
 import termios
 import threading
 import time
@@ -213,7 +213,10 @@ def test_error_of_the_generator_in_03(copy):
     [
         ("No module named 'tensorflow'", "tensorflow is not installed in this Python. Type: make"),
         ("No module named 'tqdm'", "tqdm is not installed in this Python. Type: make"),
-        ("libcudart.so.8.0: cannot open shared object file", "needs CUDA 8, cuDNN 5.1"),
+        (
+            "libcudart.so.8.0: cannot open shared object file",
+            "finds no libcudart.so.8.0, a part of CUDA: see",
+        ),
     ],
 )
 def test_advice_instead_of_a_traceback(copy, error, advice):
@@ -231,6 +234,22 @@ def test_python_without_packages(copy):
     assert status == 1
     assert stderr.startswith("tensorflow is not installed in this Python. Type: make run")
     assert stderr.count("\n") == 1
+
+
+# A script, on a Python that says it is of another version.
+OTHER_PYTHON = """
+import runpy, sys
+sys.version_info = (3, int(sys.argv[1]), 0, "final", 0)
+sys.argv = sys.argv[2:]
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+
+
+@pytest.mark.parametrize("minor", [8, 14])
+def test_no_python_is_refused_that_has_a_tensorflow(copy, minor):
+    (copy.folder / "tensorflow.py").write_text(LOADED)
+    status, _, stderr = copy.python(OTHER_PYTHON, minor, SCRIPTS["01"])
+    assert (status, stderr) == (1, "TensorFlow was loaded\n")
 
 
 def test_other_errors_of_the_import_are_shown_with_what_led_to_them(copy):
@@ -296,16 +315,73 @@ def test_gpu_sampler_ends_with_the_script(copy, fake_gpu):
 
 # ------------------------------------------------------------------ make
 
+# A Python of version {0}. The environment that it makes holds another one like it, and no pip.
+FAKE_PYTHON = """#!/bin/sh
+case "$*" in
+-V) echo Python {0} ;;
+support/python.py) echo "Python {0} won't do" >&2; exit {1} ;;
+"-m venv .venv") mkdir -p .venv/bin; cp "$0" .venv/bin/python ;;
+esac
+"""
 
-def test_make_names_ways_to_get_python_3_6():
-    command = ["make", "-s", "-C", str(ROOT), "-W", "requirements-cpu.txt", "run-tf1"]
-    make = subprocess.run(
-        [*command, "PYTHON=/nowhere/python"],
-        check=False,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        universal_newlines=True,
+
+@pytest.fixture
+def make(copy):
+    """Runs make in the copy, with Pythons that are fakes: {name: (version, exit status)}."""
+    folder = copy.elsewhere / "bin"
+    folder.mkdir()
+    for name in ("Makefile", "requirements.txt", "requirements-cpu.txt"):
+        shutil.copy(str(ROOT / name), str(copy.folder))
+    (copy.folder / "tests").mkdir()
+    shutil.copy(str(ROOT / "tests" / "requirements.txt"), str(copy.folder / "tests"))
+
+    def run(pythons, *arguments):
+        for name, (version, unfit) in pythons.items():
+            (folder / name).write_text(FAKE_PYTHON.format(version, unfit))
+            (folder / name).chmod(0o755)
+        command = ["make", "-s", "-C", str(copy.folder), *arguments]
+        return copy.finish(copy.start(command, env={"PATH": f"{folder}:/usr/bin:/bin"}))
+
+    return run
+
+
+NEWEST = {"python3.13": ("3.13.1", 0), "python3.12": ("3.12.9", 0)}
+
+
+def test_make_takes_the_python3_that_is_there(make):
+    assert make({"python3": ("3.10.2", 0), **NEWEST}, ".venv/ready") == (
+        0,
+        "Making .venv with python3, Python 3.10.2\n",
+        "",
     )
-    assert make.returncode != 0
-    assert make.stdout == ""
-    assert make.stderr.startswith("TensorFlow 1.0.0 needs Python 3.6: get it with 'pyenv install")
+
+
+def test_make_looks_for_another_python_and_says_which(make):
+    pythons = {"python3": ("3.14.0", 1), **NEWEST, "python3.13": ("3.13.1", 1)}
+    made = make(pythons, ".venv/ready")
+    assert made == (0, "Making .venv with python3.12, Python 3.12.9\n", "")
+
+
+def test_make_without_a_python_says_what_to_install(make):
+    unfit = {f"python3.{minor}": (f"3.{minor}.0", 1) for minor in range(9, 14)}
+    status, stdout, stderr = make({"python3": ("3.14.0", 1), **unfit}, ".venv/ready")
+    assert (status, stdout) == (2, "")
+    assert stderr.startswith("Python 3.14.0 won't do\nOr add PYTHON=/path/to/python to this")
+
+
+def test_make_makes_the_environment_anew_for_another_python(make, copy):
+    python = {"python3": ("3.10.2", 0), "old": ("3.7.1", 0), "bad": ("3.14.0", 1)}
+    make(python, ".venv/ready")
+    for name in ("python3", "bad"):
+        assert make({}, ".venv/ready", f"PYTHON={copy.elsewhere / 'bin' / name}")[1] == ""
+    status, stdout, _ = make({}, ".venv/ready", f"PYTHON={copy.elsewhere / 'bin' / 'old'}")
+    assert status == 0
+    assert stdout.startswith("Removing .venv, which was made with Python 3.10.2.\nMaking .venv")
+    assert make({}, ".venv/ready") == (0, "", "")  # which is that of 3.7 now
+    assert "3.7.1" in (copy.folder / ".venv" / "bin" / "python").read_text()
+
+
+def test_make_names_ways_to_get_python_3_6(make):
+    status, stdout, stderr = make({}, "run-tf1", "PYTHON=/nowhere/python")
+    assert (status, stdout) == (2, "")
+    assert stderr.startswith("TensorFlow 1.0.0 needs Python 3.6: get it with 'pyenv install")
