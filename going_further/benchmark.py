@@ -11,7 +11,7 @@ import time
 from going_further import files
 from going_further.provenance import describe
 from going_further.spread import in_words
-from going_further.summary import FLOOR, READ, THREADS, named, summarize, sweep_points
+from going_further.summary import BRIEF, FLOOR, READ, THREADS, named, summarize, sweep_points
 from going_further.variants import (
     Variant,
     feed_dict,
@@ -73,31 +73,33 @@ def measure(variants, flags, wait_ms):
 def variants_of_all_kinds(flags, coord):
     """Returns: {name: Variant}, of those that this TensorFlow can run."""
     (wait_ms,) = flags.read_latency_ms
-    make = functools.partial(Variant, flags, coord, read_latency_ms=wait_ms)
-    variants = {FLOOR: make(no_input), READ: make(None)}
-    variants["feed_dict"] = make(feed_dict)
+    kind = functools.partial(functools.partial, Variant, flags, coord, read_latency_ms=wait_ms)
+    kinds = {FLOOR: kind(no_input), READ: kind(None), "feed_dict": kind(feed_dict)}
     for threads in THREADS:
-        variants[named("queue", threads)] = make(queue, threads)
-    variants["queue of examples, enqueue_many"] = make(queue_of_examples_read_in_batches)
+        kinds[named("queue", threads)] = kind(queue, threads)
+    kinds["queue of examples, enqueue_many"] = kind(queue_of_examples_read_in_batches)
+    if not wait_ms:
+        kinds["queue of examples, enqueue"] = kind(queue_of_examples)
+    for threads in (1, 4):
+        if hasattr(tf.Session, "make_callable"):
+            name = named("queue", threads) + ", make_callable"
+            kinds[name] = kind(queue, threads, use_callable=True)
+        if hasattr(tf, "data"):
+            kinds[named("tf.data", threads)] = kind(tf_data, threads)
+    if flags.brief:
+        kinds = {name: kinds[name] for name in BRIEF if name in kinds}
+    else:
+        _say_what_is_left_out(wait_ms)
+    return {name: make() for name, make in kinds.items()}
+
+
+def _say_what_is_left_out(wait_ms):
     if wait_ms:
         print("Left out: the queue of examples, each enqueued alone. Its reads don't wait.")
-    else:
-        variants["queue of examples, enqueue"] = make(queue_of_examples)
-    lacking = []
-    if hasattr(tf.Session, "make_callable"):
-        for threads in (1, 4):
-            name = named("queue", threads) + ", make_callable"
-            variants[name] = make(queue, threads, use_callable=True)
-    else:
-        lacking.append("Session.make_callable")
-    if hasattr(tf, "data"):
-        for threads in (1, 4):
-            variants[named("tf.data", threads)] = make(tf_data, threads)
-    else:
-        lacking.append("tf.data")
+    lacking = [] if hasattr(tf.Session, "make_callable") else ["Session.make_callable"]
+    lacking += [] if hasattr(tf, "data") else ["tf.data"]
     if lacking:
         print(f"Left out: TensorFlow {tf.__version__} has no {' and no '.join(lacking)}.")
-    return variants
 
 
 def table(summary):
@@ -199,6 +201,7 @@ def parse_flags():
         action="store_true",
         help="shows in a minute that it works, and little more",
     )
+    parser.add_argument("--brief", action="store_true", help=f"only these: {'; '.join(BRIEF)}")
     parser.add(
         "--read_latency_ms",
         type=latencies,
@@ -210,6 +213,8 @@ def parse_flags():
     parser.add_shared("batch_size capacity seed")
     flags = parser.parse()
     flags.sweep = len(flags.read_latency_ms) > 1
+    if flags.brief and flags.sweep:
+        parser.error("--brief is for one --read_latency_ms")
     files.check_output(parser, flags.json, "sweep" if flags.sweep else "benchmark")
     if flags.rounds is None:
         flags.rounds = (2 if flags.sweep else 5) if flags.quick else 60

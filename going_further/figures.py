@@ -1,6 +1,6 @@
-"""Draw variants.png, sweep.png and overlap.png from what benchmark and trace measured.
+"""Draw variants.png, sweep.png, overlap.png and versions.png from what was measured.
 
-Each is drawn from a file in the same folder: benchmark.json, sweep.json, trace.json.
+Each is drawn from a file in the same folder: benchmark.json, sweep.json, trace.json, versions.json.
 """
 
 import os
@@ -8,6 +8,8 @@ import sys
 
 from going_further import files
 from going_further.summary import FLOOR, named, summarize, sweep_points
+from going_further.versions.table import SHOWN
+from going_further.versions.table import summarize as summarize_versions
 from support.flags import Parser
 from support.paths import ROOT
 
@@ -103,6 +105,40 @@ def draw_sweep(figure, data):
     axes.set_title("Measured (points; bars: quartiles) and predicted (lines)")
 
 
+# ------------------------------------------------------------------ the TensorFlows
+
+
+def draw_versions(figure, data):
+    """Lines: ms a step takes from one TensorFlow to the next, and below, the queue's share.
+
+    Args:
+      figure: a matplotlib Figure.
+      data: what `python -m going_further.versions` keeps.
+    """
+    rows = summarize_versions(data["releases"])
+    figure.set_size_inches(8, 5)
+    ms, ratio = figure.subplots(2, 1, sharex=True, gridspec_kw={"height_ratios": [3, 2]})
+    for name in SHOWN:
+        at = [x for x, row in enumerate(rows) if name in row["ms"]]
+        _line(ms, at, [rows[x]["ms"][name] for x in at], _colour(name), name)
+    ms.set_ylim(0)
+    ms.set_ylabel("ms a step")
+    ms.set_title("The model's step (grey), and what the input adds to it")
+    ms.legend(frameon=False)
+    _line(ratio, range(len(rows)), [row["of_feed_dict"] for row in rows], BLUE)
+    ratio.axhline(1, color="black", linestyle=":", linewidth=1)
+    ratio.set_ylabel("queue / feed_dict")
+    ratio.set_xticks(range(len(rows)))
+    ratio.set_xticklabels([row["tensorflow"] for row in rows])
+    ratio.set_xlabel("TensorFlow (medians, with the quartiles)")
+
+
+def _line(axes, at, quartiles, colour, label=None):
+    low, median, high = zip(*quartiles)
+    axes.plot(at, median, "o-", color=colour, label=label)
+    axes.vlines(at, low, high, color=colour)
+
+
 # ------------------------------------------------------------------ the overlap
 
 
@@ -160,6 +196,7 @@ FIGURES = (
     ("benchmark", draw_variants, "variants.png", "make benchmark"),
     ("sweep", draw_sweep, "sweep.png", "make benchmark"),
     ("trace", draw_overlap, "overlap.png", "make trace"),
+    ("versions", draw_versions, "versions.png", "make versions"),
 )
 
 

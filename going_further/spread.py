@@ -13,7 +13,7 @@ def quartiles(figures):
     return [float(value) for value in np.percentile(figures, [25, 50, 75])]
 
 
-def in_words(values):
-    """Quartiles as text: "median (lower-upper)"."""
+def in_words(values, digits=2):
+    """Quartiles as text, "median (lower-upper)", with so many digits after the point."""
     low, median, high = values
-    return f"{median:.2f} ({low:.2f}-{high:.2f})"
+    return f"{median:.{digits}f} ({low:.{digits}f}-{high:.{digits}f})"

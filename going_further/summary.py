@@ -13,6 +13,10 @@ def named(kind, threads):
     return f"{kind}, {threads} thread{'s' * (threads > 1)}"
 
 
+# The variants of a brief benchmark: the scripts', and what they are measured by.
+BRIEF = (FLOOR, READ, "feed_dict", named("queue", 1), named("tf.data", 1))
+
+
 def perfect_overlap(model_ms, read_ms, threads):
     """ms a step takes if reading and training never hold each other up: the slower of the two.
 

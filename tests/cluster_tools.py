@@ -12,7 +12,7 @@ import pytest
 
 from conftest import LIMIT, ROOT
 from going_further.cluster import TRAINING
-from going_further.cluster.processes import die_with_parent
+from going_further.processes import die_with_parent
 
 STARTS = r"^steps of the cluster: (\d+) of \d+$"
 STEP = r"^step +(\d+)  loss "

@@ -20,7 +20,7 @@ from cluster_tools import (
 from conftest import ROOT, group_exists
 from going_further.cluster import cost, tables
 from going_further.cluster.__main__ import parse
-from going_further.cluster.processes import die_with_parent
+from going_further.processes import die_with_parent
 
 pytestmark = pytest.mark.xdist_group("launcher")
 

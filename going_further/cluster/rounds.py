@@ -7,7 +7,8 @@ import socket
 import sys
 import tempfile
 
-from going_further.cluster import TRAINING, hiding, processes
+from going_further import processes
+from going_further.cluster import TRAINING, hiding
 from going_further.cluster.tables import ALONE
 from support import timings
 
