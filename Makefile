@@ -28,10 +28,10 @@ trace: .venv/ready
 	.venv/bin/python -m going_further.trace --json results/trace.json
 	.venv/bin/python -m going_further.figures
 
-# An environment for each TensorFlow goes to the folder .versions.
+# An environment for each TensorFlow goes to the folder .versions. VERSIONS_FLAGS: its flags.
 versions: .venv/ready
 	mkdir -p results
-	.venv/bin/python -m going_further.versions --json results/versions.json
+	.venv/bin/python -m going_further.versions --json results/versions.json $(VERSIONS_FLAGS)
 	.venv/bin/python -m going_further.figures
 
 figures: .venv/ready

@@ -123,7 +123,7 @@ def draw_versions(figure, data):
         _line(ms, at, [rows[x]["ms"][name] for x in at], _colour(name), name)
     ms.set_ylim(0)
     ms.set_ylabel("ms a step")
-    ms.set_title("The model's step (grey), and what the input adds to it")
+    ms.set_title("The faster the model's step (grey), the more its input matters")
     ms.legend(frameon=False)
     _line(ratio, range(len(rows)), [row["of_feed_dict"] for row in rows], BLUE)
     ratio.axhline(1, color="black", linestyle=":", linewidth=1)
@@ -135,7 +135,7 @@ def draw_versions(figure, data):
 
 def _line(axes, at, quartiles, colour, label=None):
     low, median, high = zip(*quartiles)
-    axes.plot(at, median, "o-", color=colour, label=label)
+    axes.plot(at, median, "o-", markersize=5, color=colour, label=label)
     axes.vlines(at, low, high, color=colour)
 
 

@@ -356,11 +356,17 @@ def test_steps_at_the_usual_pace_are_shown():
 
 # ------------------------------------------------------------------ the figures
 
-PICTURES = {"benchmark": "variants.png", "sweep": "sweep.png", "trace": "overlap.png"}
+PICTURES = {
+    "benchmark": "variants.png",
+    "sweep": "sweep.png",
+    "trace": "overlap.png",
+    "versions": "versions.png",
+}
 COLOURS = {
     "benchmark": ["#0072B2", "#56B4E9", "#E69F00", "#009E73", "#BBBBBB"],
     "sweep": ["#0072B2", "#56B4E9", "#E69F00"],
     "trace": ["#0072B2", "#E69F00", "#009E73", "#BBBBBB"],
+    "versions": ["#0072B2", "#E69F00", "#009E73", "#BBBBBB"],
 }
 
 
@@ -377,14 +383,14 @@ def test_figures_are_drawn_from_files(copy):
         shutil.copy(str(MEASURED / (kind + ".json")), str(copy.elsewhere))
     status, stdout, stderr = run(copy, "figures", "--dir", copy.elsewhere)
     assert (status, stderr) == (0, "")
-    assert stdout.count("Wrote") == 3
+    assert stdout.count("Wrote") == 4
     for kind, name in PICTURES.items():
         for picture in (copy.elsewhere / name, MEASURED / name):  # that in the repository too
             assert picture.stat().st_size < 150000
             assert struct.unpack(">I", picture.read_bytes()[16:20]) == (1280,)
             for colour in COLOURS[kind]:
                 assert pixels(picture, colour) > 100
-    assert len(list(copy.elsewhere.iterdir())) == 6
+    assert len(list(copy.elsewhere.iterdir())) == 8
 
 
 def test_figures_from_what_was_just_measured(quick, traced):
@@ -394,7 +400,7 @@ def test_figures_from_what_was_just_measured(quick, traced):
     status, stdout, stderr = run(copy, "figures", "--dir", ".")
     assert (status, stderr) == (0, "")
     assert stdout.count("Wrote") == 2
-    assert stdout.count("for there is no") == 1
+    assert stdout.count("for there is no") == 2
 
 
 def damage(kind):
@@ -402,7 +408,12 @@ def damage(kind):
     text = (MEASURED / (kind + ".json")).read_text()
     data = json.loads(text)
     other = "sweep" if kind == "trace" else "trace"
-    values = {"benchmark": "rounds", "sweep": "series", "trace": "traceEvents"}[kind]
+    values = {
+        "benchmark": "rounds",
+        "sweep": "series",
+        "trace": "traceEvents",
+        "versions": "releases",
+    }[kind]
     changed = [dict(data, **{values: value}) for value in (None, [], {}, 7, [None], "x")]
     without = {name: value for name, value in data.items() if name != values}
     return [
@@ -458,6 +469,7 @@ def test_no_files_to_draw(copy):
         "No variants.png, for there is no results/benchmark.json: make benchmark makes it.",
         "No sweep.png, for there is no results/sweep.json: make benchmark makes it.",
         "No overlap.png, for there is no results/trace.json: make trace makes it.",
+        "No versions.png, for there is no results/versions.json: make versions makes it.",
     ]
 
 

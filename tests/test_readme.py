@@ -40,6 +40,8 @@ def test_flags_exist(copy):
     known = set()
     for script in SCRIPTS:
         known |= set(re.findall(r"--[a-z_]+", copy.run(script, "--help")[1]))
+    benchmark = copy.start(copy.module("benchmark", "--help"), cwd=str(copy.folder))
+    known |= set(re.findall(r"--[a-z_]+", copy.finish(benchmark)[1]))
     assert flags <= known
 
 
