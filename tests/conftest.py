@@ -55,8 +55,8 @@ class Copy:
 
     def start(self, command, env=None, **options):
         """Start a command in a process group of its own."""
-        # What a developer's shell may have set, and a reader's hasn't.
-        unset = ("PYTHONUNBUFFERED", "PYTHONPATH", "TF_CPP_MIN_LOG_LEVEL")
+        # What a developer's shell, or the make that runs the tests, may have set.
+        unset = ("PYTHONUNBUFFERED", "PYTHONPATH", "TF_CPP_MIN_LOG_LEVEL", "PYTHON", "MAKEFLAGS")
         inherited = {name: value for name, value in os.environ.items() if name not in unset}
         pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "cwd": str(self.elsewhere)}
         return subprocess.Popen(
