@@ -9,8 +9,8 @@ _FTZ_AND_DAZ = 0x8040  # of the register MXCSR: flush to zero, and denormals are
 def flush_denormals():
     """Let this thread, and the threads that it makes from now on, take denormal numbers for 0.
 
-    Many a CPU needs a hundred times as long for them as for others. Does nothing elsewhere than
-    on Linux on x86-64.
+    Many a CPU computes with them in microcode, far more slowly than with others. Does nothing
+    elsewhere than on Linux on x86-64.
     """
     if (platform.system(), platform.machine()) != ("Linux", "x86_64"):
         return
