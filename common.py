@@ -135,12 +135,26 @@ class Monitor(object):
       clock: the Clock of the steps.
       busy: how busy the device was meanwhile, as device.busy() tells it.
       fill: how many batches waited in the queue, at each of the looks taken meanwhile.
+      fetching_seconds: what the function marked by fetching() took meanwhile; None without one.
     """
 
     def __init__(self, flags, variant, waiting=None):
         self.flags, self.variant = flags, variant
-        self.clock, self.busy, self.fill = Clock(), None, []
-        self._waiting, self._step = waiting, 0
+        self.clock, self.busy, self.fill, self.fetching_seconds = Clock(), None, [], None
+        self._waiting, self._step, self._timing = waiting, 0, False
+
+    def fetching(self, fetch):
+        """A decorator: add up how long a function takes to fetch the input of the steps."""
+        self.fetching_seconds = 0.0
+
+        def fetch_timed():
+            start = time.monotonic()
+            batch = fetch()
+            if self._timing:
+                self.fetching_seconds += time.monotonic() - start
+            return batch
+
+        return fetch_timed
 
     def steps(self, sess):
         """Yields: 0, a step that isn't timed, then 1 to flags.steps, which are."""
@@ -150,8 +164,10 @@ class Monitor(object):
             yield 0  # the first step is slow: it prepares the graph
             bar = tqdm(range(1, self.flags.steps + 1), unit="step", leave=False, disable=None)
             with self._queue_watched(sess), gpu_watched(gpu()) as utilisation, self.clock:
+                self._timing = True
                 for self._step in bar:
                     yield self._step
+                self._timing = False
         self.busy = busy(self.clock.seconds, self.clock.cpu_seconds, utilisation)
 
     def log(self, step, loss):

@@ -1,6 +1,6 @@
 """What a training script says at its end."""
 
-from support import comparison, timings
+from support import comparison, forecast, timings
 from support.device import device
 from support.tensorflow_api import tf
 from support.verdict import verdict
@@ -18,7 +18,8 @@ def report(monitor):
         if hasattr(flags, name):
             variant += f", {name} {getattr(flags, name)}"
     run.update(variant=variant, tensorflow=tf.__version__, device=device())
-    run.update(seconds=monitor.clock.seconds, busy=monitor.busy)
+    run.update(seconds=monitor.clock.seconds, cpu_seconds=monitor.clock.cpu_seconds)
+    run.update(fetching_seconds=monitor.fetching_seconds, busy=monitor.busy)
     run.update(summary_of_fill(monitor.fill))
     runs = timings.read(flags.timings) + [run]
     timings.append(flags.timings, run)
@@ -30,9 +31,15 @@ def report(monitor):
         print(fill_line(monitor.fill, flags.capacity))
     print()
     print("\n".join(comparison.table(runs)))
-    if variant != "feed_dict":
-        feed_dict = comparison.comparable(runs).get("feed_dict")
-        print("\n".join(verdict(run, comparison.seconds_of(feed_dict))))
+    feed_dict_runs = comparison.comparable(runs).get("feed_dict", [])
+    bounds = forecast.bounds(feed_dict_runs)
+    if variant == "feed_dict":
+        lines = forecast.foretold(bounds)
+    else:
+        lines = forecast.compared(run, bounds, flags.threads)
+        seconds = comparison.seconds_of(feed_dict_runs)
+        lines += verdict(run, seconds, bounds, flags.threads)
+    print("\n".join(lines))
 
 
 def fill_line(fill, capacity):

@@ -16,7 +16,9 @@ def append(path, run):
       path: the file.
       run: {"variant": where the input came from, "seconds", the SETTINGS, "busy": 0 to 1,
         "waiting": how many batches waited in the queue, on average, "empty": at what share of
-        the looks there was none}. The last three figures are None where they aren't known.
+        the looks there was none, "fetching_seconds": how long the training thread itself took
+        to fetch its input}. The last four figures are None where they aren't known.
+        "cpu_seconds": of CPU time, on all cores together.
     """
     # One write of one line: two scripts that end at once can't mix theirs. The line break
     # comes first: after a torn line it starts a new one.
@@ -54,7 +56,9 @@ def _parse(line):
     try:
         run = json.loads(line)
         busy = run["busy"]
+        fetching = run.get("fetching_seconds")  # earlier versions didn't keep it
         sound = run["seconds"] > 0 and (busy is None or busy >= 0) and run["variant"] + ""
+        sound = sound and (fetching is None or (fetching >= 0 and run["cpu_seconds"] >= 0))
         return run if sound and all(name in run for name in SETTINGS) else None
     except (ValueError, TypeError, KeyError, RecursionError):
         return None

@@ -1,40 +1,56 @@
-"""What limits a run. This is the one place that says so."""
+"""What limits a run, and what to try next. This is the one place that says so."""
 
-LITTLE = 0.95  # of feed_dict's time, or more: little was gained
-OFTEN = 0.5  # of the looks, or more: the queue is often empty
-BUSY = 0.95  # of all cores, or more: the CPU has no time left
+import math
+
+from support import forecast
+
+LITTLE = 0.95  # of feed_dict's time, or more: little was gained; less may be the machine's noise
+OFTEN = 0.5  # of the looks, or more, at which the queue is empty: training waits for the input
+BUSY = 0.95  # of all cores, or more: no time is left on them for another thread
 
 
-def verdict(run, feed_dict_seconds=None):
-    """What limits a run that didn't feed its input through Python, and what to try.
+def verdict(run, feed_dict_seconds=None, bounds=None, threads=1):
+    """What limits a run that didn't feed its input through Python, and the one thing to try.
 
-    What is often empty is waited for: then the input is the bottleneck, else the model is. More
-    threads help an input only where the CPU has time for them. Without looks at a queue (tf.data)
-    the input is the bottleneck if waiting for reads is over half of a step.
+    What is often empty is waited for: then the input limits the run, unless the CPU has no time
+    for more reads. Else the batches are there in time, and what computes them is the limit: the
+    cores, if reading and training keep them busy or are foretold to, or else training.
 
     Args:
-      run: as timings.append() takes it.
+      run: as timings.append() takes it. Without looks at a queue (tf.data) the input is waited
+        for if a read waits for over half of a step.
       feed_dict_seconds: what feed_dict took with the same settings, if that is known.
+      bounds: as forecast.bounds() finds them for one thread, if there are any.
+      threads: how many read.
 
-    Returns: a list of lines.
+    Returns: a list of lines: what limits it, and what to try.
     """
     if run["empty"] is not None:
         waits = run["empty"] >= OFTEN
     else:
-        step_ms = 1000 * run["seconds"] / run["steps"]
-        waits = run["read_latency_ms"] > OFTEN * step_ms
-    cpu_is_full = run["device"].startswith("CPU") and run["busy"] > BUSY
-    little = feed_dict_seconds is not None and run["seconds"] > LITTLE * feed_dict_seconds
+        waits = run["read_latency_ms"] > OFTEN * 1000 * run["seconds"] / run["steps"]
+    on_cpu = run["device"].startswith("CPU")
+    full = on_cpu and run["busy"] is not None and run["busy"] >= BUSY
+    foretold = forecast.at(bounds, threads) if bounds else {}
+    shared = on_cpu and bool(foretold) and forecast.longest(foretold)[0] == forecast.CPU
 
-    if waits and cpu_is_full:
-        lines = ["The input is the bottleneck, and the CPU is busy: more --threads won't help."]
-    elif waits:
-        lines = ["The input is the bottleneck: try more --threads."]
+    if waits and not full:
+        limit = "The input limits this run: training waited for it."
+        advice = f"Try --threads {_enough(bounds, threads)}."
+    elif full or shared:
+        limit = "The CPU limits this run: reading and training share its cores."
+        advice = "More --threads won't help, cheaper reads or more cores would."
     else:
-        lines = ["The model is the bottleneck: more --threads won't help."]
-    if little and not waits:
-        lines[:0] = ["Little was gained, if anything: there was no input time to hide."]
-        lines += ["To see the queue hide a wait, run both scripts with --read_latency_ms 10"]
-    elif little:
-        lines[:0] = ["Little was gained, if anything."]
-    return lines
+        limit = "Training limits this run: its batches were there in time."
+        advice = "More --threads won't help, a faster device would."
+    if not waits and feed_dict_seconds and run["seconds"] > LITTLE * feed_dict_seconds:
+        advice = "Little was gained: to see a wait hidden, run both with --read_latency_ms 10."
+    return [limit, advice]
+
+
+def _enough(bounds, threads):
+    """How many threads to try: as many as read as fast as the rest allows, or twice as many."""
+    if not bounds:
+        return 2 * threads
+    rest = max(ms for name, ms in bounds.items() if name != forecast.INPUT)
+    return max(threads + 1, math.ceil(bounds[forecast.INPUT] / rest))

@@ -9,7 +9,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from support import comparison, device, flags, print_device, python, timings
+from support import comparison, device, flags, forecast, print_device, python, timings
 from support.cores import cores
 from support.verdict import verdict
 
@@ -163,36 +163,80 @@ def test_article_s_figures():
 
 # ------------------------------------------------------------------ the verdict
 
-MODEL = "The model is the bottleneck: more --threads won't help."
-INPUT = "The input is the bottleneck: try more --threads."
-FULL = "The input is the bottleneck, and the CPU is busy: more --threads won't help."
-LITTLE = "Little was gained, if anything"
+TRAINING = "Training limits this run: its batches were there in time."
+INPUT = "The input limits this run: training waited for it."
+CPU = "The CPU limits this run: reading and training share its cores."
+SLOW_READS = {"training": 5.0, "input / threads": 12.0, "CPU time / cores": 4.0}
+SHARED = {"training": 3.0, "input / threads": 1.0, "CPU time / cores": 4.0}
 
-VERDICTS = {  # share of looks at which the queue was empty, other changes, feed_dict's s: verdict
-    "queue seldom empty": (0.25, {"busy": 0.3}, 20.0, MODEL),
-    "cpu busy": (0.0, {"busy": 1.0}, 20.0, MODEL),
-    "queue often empty": (0.67, {"busy": 0.3}, 20.0, INPUT),
-    "and cpu busy": (1.0, {"busy": 0.99}, 20.0, FULL),
+VERDICTS = {  # share of looks at which the queue was empty, changes, more arguments: verdict, try
+    "queue seldom empty": (0.25, {"busy": 0.3}, {}, TRAINING, "a faster device would"),
+    "cpu busy": (0.0, {"busy": 1.0}, {}, CPU, "cheaper reads or more cores would"),
+    "cpu foretold": (0.0, {"busy": 0.9}, {"bounds": SHARED}, CPU, "More --threads won't help"),
+    "not on a gpu": (0.0, {"device": "GPU Titan"}, {"bounds": SHARED}, TRAINING, "faster device"),
+    "queue often empty": (0.67, {"busy": 0.3}, {}, INPUT, "Try --threads 2."),
+    "of 4": (0.67, {"busy": 0.3}, {"threads": 4}, INPUT, "Try --threads 8."),
+    # 12 ms of reads for each 5 ms of training.
+    "slow reads": (0.9, {"busy": 0.3}, {"bounds": SLOW_READS}, INPUT, "Try --threads 3."),
+    "and cpu busy": (1.0, {"busy": 0.99}, {}, CPU, "More --threads won't help"),
     # How busy the GPU is says nothing of the CPU, which reads.
-    "and gpu busy": (1.0, {"busy": 0.99, "device": "GPU Titan"}, 20.0, INPUT),
-    "and no gain": (0.5, {}, 10.0, INPUT),
-    "10 ms reads, busy cpu, no gain": (0.9, {"busy": 0.99, "read_latency_ms": 10}, 10.0, FULL),
-    "no gain": (0.0, {}, 10.0, MODEL),
-    "tf.data": (None, {"read_latency_ms": 3}, 20.0, MODEL),
-    "tf.data, slow reads": (None, {"read_latency_ms": 8}, 20.0, INPUT),
-    "nothing to compare": (0.0, {}, None, MODEL),
+    "and gpu busy": (1.0, {"busy": 0.99, "device": "GPU Titan"}, {}, INPUT, "Try --threads 2."),
+    "waits, no gain": (0.5, {}, {"feed_dict_seconds": 10.0}, INPUT, "Try --threads 2."),
+    "no gain": (0.0, {}, {"feed_dict_seconds": 10.0}, TRAINING, "--read_latency_ms 10."),
+    "gain": (0.0, {}, {"feed_dict_seconds": 20.0}, TRAINING, "a faster device would"),
+    "tf.data": (None, {"read_latency_ms": 3}, {}, TRAINING, "a faster device would"),
+    "tf.data, slow reads": (None, {"read_latency_ms": 8}, {}, INPUT, "Try --threads 2."),
 }
 
 
 @pytest.mark.parametrize("case", sorted(VERDICTS))
 def test_there_is_one_verdict(case):
-    empty, changes, feed_dict_seconds, expected = VERDICTS[case]
-    lines = verdict(run("queue", 10.0, empty=empty, **changes), feed_dict_seconds)
-    assert [line for line in lines if "bottleneck" in line] == [expected]
-    text = "\n".join(lines)
-    assert (LITTLE in text) == (feed_dict_seconds == 10.0)
-    assert ("no input time to hide" in text) == ("--read_latency_ms 10" in text)
-    assert ("no input time to hide" in text) == (case == "no gain")
+    empty, changes, arguments, limit, advice = VERDICTS[case]
+    first, second = verdict(run("queue", 10.0, empty=empty, **changes), **arguments)
+    assert first == limit
+    assert advice in second
+
+
+# ------------------------------------------------------------------ the forecast
+
+
+def fed(seconds, fetching_seconds, cpu_seconds, **changes):
+    parts = {"fetching_seconds": fetching_seconds, "cpu_seconds": cpu_seconds}
+    return run("feed_dict", seconds, **dict(parts, **changes))
+
+
+def test_forecast_by_hand(monkeypatch):
+    monkeypatch.setattr(forecast, "cores", lambda: 2)
+    # 1000 steps: 3 ms of training and 1 ms of reading in each, and 7 ms of CPU time.
+    found = forecast.bounds([fed(4.0, 1.0, 7.0)])
+    assert found == {"training": 3.0, "input / threads": 1.0, "CPU time / cores": 3.5}
+    assert forecast.longest(found) == ("CPU time / cores", 3.5)
+    slow = forecast.bounds([fed(15.0, 12.0, 7.0), fed(15.0, 11.0, 7.0), fed(16.0, 13.0, 7.0)])
+    assert forecast.longest(slow) == ("input / threads", 12.0)  # the median
+    assert forecast.longest(forecast.at(slow, 2)) == ("input / threads", 6.0)
+    assert forecast.longest(forecast.at(slow, 4)) == ("CPU time / cores", 3.5)
+    (line,) = forecast.compared(run("queue", 6.6), slow, 2)
+    assert "6.00 ms a step (input / threads). It took 1.10 of that." in line
+
+
+def test_forecast_of_a_gpu_knows_no_cores():
+    found = forecast.bounds([fed(4.0, 1.0, 70.0, device="GPU Titan")])
+    assert found == {"training": 3.0, "input / threads": 1.0}
+
+
+def test_no_forecast_is_made_of_runs_that_do_not_tell():
+    assert forecast.bounds([]) == {}
+    assert forecast.bounds([run("feed_dict", 4.0)]) == {}  # kept by an earlier version
+    assert forecast.compared(run("queue", 4.0), {}, 1) == []
+
+
+def test_damaged_parts_of_a_run_cost_one_warning(tmp_path, capsys):
+    path = str(tmp_path / "timings.jsonl")
+    timings.append(path, fed(4.0, "long", 7.0))
+    timings.append(path, fed(4.0, 1.0, None))
+    timings.append(path, fed(4.0, 1.0, 7.0))
+    assert timings.read(path) == [fed(4.0, 1.0, 7.0)]
+    assert "2 of 3 lines" in capsys.readouterr().err
 
 
 # ------------------------------------------------------------------ the device

@@ -10,6 +10,7 @@ import pytest
 
 from conftest import ROOT, SCRIPTS
 from support import tf
+from support.cores import cores
 
 pytestmark = pytest.mark.xdist_group("scripts")  # which share runs
 
@@ -151,19 +152,40 @@ def test_comparison_shows_both_runs(trained):
         assert figure in table
 
 
+def test_01_foretells_from_what_it_measured_and_04_compares(trained):
+    first, second = (json.loads(line) for line in trained["timings"].split("\n") if line)
+    ms = 1000 / 200  # of a second, for each step
+    parts = {
+        "training, while": (first["seconds"] - first["fetching_seconds"]) * ms,
+        "input / threads": first["fetching_seconds"] * ms,
+        "CPU time / cores": first["cpu_seconds"] * ms / cores(),
+    }
+    assert 0 < first["fetching_seconds"] < first["seconds"]
+    assert second["fetching_seconds"] is None
+    shown = re.search(r"^Forecast for 04: (\S+) ms a step, the longest of\n", trained["01"], re.M)
+    assert float(shown.group(1)) == pytest.approx(max(parts.values()), abs=0.006)
+    for name, part in parts.items():
+        line = re.search(r"^ +(\S+) ms  {}".format(name), trained["01"], re.M)
+        assert float(line.group(1)) == pytest.approx(part, abs=0.006)
+    ratio = re.search(r"^Forecast from .* It took (\S+) of that\.$", trained["04"], re.M).group(1)
+    expected = second["seconds"] * ms / max(parts.values())
+    assert float(ratio) == pytest.approx(expected, abs=0.006)
+
+
 FILL = r"^queue: on average (\S+) of 5 batches waiting; empty at (\d+)% of (\d+) looks$"
 
 
-def test_full_queue_means_that_the_model_is_the_bottleneck(trained):
+def test_full_queue_means_that_the_input_is_no_limit(trained):
     assert not re.search(FILL, trained["01"], re.M)
     average, empty, looks = re.search(FILL, trained["04"], re.M).groups()
     assert float(average) > 3
     assert int(empty) < 20
     assert int(looks) > 2
-    assert "The model is the bottleneck: more --threads won't help." in trained["04"]
+    conclusion = "^(Training|The CPU) limits this run: .*\n.*(won't help|gained)"
+    assert re.search(conclusion, trained["04"], re.M)
 
 
-def test_empty_queue_means_that_the_input_is_the_bottleneck(copy):
+def test_empty_queue_means_that_the_input_is_the_limit(copy):
     logs = copy.elsewhere / "some where" / "logs"
     status, stdout, stderr = copy.run(
         "04", "--steps", 100, "--read_latency_ms", 40, "--log_dir", logs
@@ -173,7 +195,8 @@ def test_empty_queue_means_that_the_input_is_the_bottleneck(copy):
     assert float(average) < 1
     assert int(empty) > 80
     assert int(looks) > 10  # of about 80, in 4 s
-    assert stdout.endswith("The input is the bottleneck: try more --threads.\n")
+    assert "\nThe input limits this run: training waited for it.\nTry --threads 2.\n" in stdout
+    assert "Forecast" not in stdout  # for there is no run of 01
     check_log_dir(logs, stdout)
 
 
@@ -291,7 +314,7 @@ def test_slow_reads_wait_in_parallel(copy):
 def test_diff_of_01_and_04_is_short():
     lines = [(ROOT / SCRIPTS[script]).read_text().splitlines() for script in ("01", "04")]
     changed = [line for line in difflib.ndiff(*lines) if line[0] in "+-"]
-    assert 10 < len(changed) <= 32
+    assert 10 < len(changed) <= 33
 
 
 def test_scripts_are_short_and_one_file_knows_which_tensorflow():
