@@ -1,6 +1,7 @@
 """02: why a queue hangs: it is filled once, with 3 scalars, and dequeued 4 times.
 
-There is one thread. While it waits for an element, nobody is left to bring one.
+The main thread alone fills the queue. While it waits for an element, nobody brings one. (A second
+thread says meanwhile how long that has lasted.)
 """
 
 import math
@@ -39,6 +40,6 @@ with tf.Session() as sess:
         with every_second(hanging):
             sess.run(x, options=patience)
     except tf.errors.DeadlineExceededError:
-        print("Gave up. A dequeue from an empty queue waits until somebody enqueues. The only")
-        print("thread that could do so is the one that waits, so it would wait for ever. Filling")
+        print("Gave up. A dequeue from an empty queue waits until somebody enqueues. Only the main")
+        print("thread does so here, and it is the one that waits: it would wait for ever. Filling")
         print("the queue needs a thread of its own: see 03.")

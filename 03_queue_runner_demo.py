@@ -1,26 +1,28 @@
 """03: the queue of 02, refilled by a thread of its own: a QueueRunner and a Coordinator.
 
-The queue holds 3 scalars, a refill brings 6, and 10 are dequeued.
+How often is the generator called? Foretell it, for other --capacity, --refill and --dequeues,
+too. The script counts.
 """
 
+import threading
 import time
 
 from support import parse_flags, tf
 
-FLAGS = parse_flags(__doc__, "seed")
+FLAGS = parse_flags(__doc__, "capacity refill dequeues seed", capacity=3)
+capacity, refill, dequeues = FLAGS.capacity, FLAGS.refill, FLAGS.dequeues
 tf.set_random_seed(FLAGS.seed)
 
 # The generator of data counts how often it is called, and prints what it generates.
 calls = tf.Variable(0, trainable=False, name="calls")
-x_input_data = tf.random_normal([6], mean=-1.0, stddev=4.0)
+x_input_data = tf.random_normal([refill], mean=-1.0, stddev=4.0)
 call = tf.assign_add(calls, 1)
 x_input_data = tf.Print(x_input_data, [call, x_input_data], "Generated, call: ", summarize=6)
-queue = tf.FIFOQueue(capacity=3, dtypes=[tf.float32], shapes=[[]], name="queue")
+queue = tf.FIFOQueue(capacity, dtypes=[tf.float32], shapes=[[]], name="queue")
 enqueue = queue.enqueue_many(x_input_data)
-size = queue.size()
 
-# One thread, for one enqueue op. add_queue_runner() puts the runner in the collection
-# QUEUE_RUNNERS, where start_queue_runners() looks.
+# add_queue_runner() puts the runner in the collection QUEUE_RUNNERS, where
+# start_queue_runners() looks.
 tf.train.add_queue_runner(tf.train.QueueRunner(queue, [enqueue]))
 
 x = queue.dequeue()
@@ -28,19 +30,23 @@ with tf.control_dependencies([x]):
     left = queue.size()
 x = tf.Print(x, data=[x, left], message="Dequeued, elements left: ")
 
-print("Exercise: the queue holds 3, a refill brings 6, and we dequeue 10 times.")
+exercise = "Exercise: the queue holds {}, a refill brings {}, and we dequeue {} times."
+print(exercise.format(capacity, refill, dequeues))
 print("How many times is the generator called?")
 
 with tf.Session() as sess:
     sess.run(tf.global_variables_initializer())
     coord = tf.train.Coordinator(clean_stop_exception_types=())  # no data left is an error too
-    threads = tf.train.start_queue_runners(sess, coord)
+    # Two threads: one runs the enqueue op, the other waits for the end, to close the queue.
+    runner, closer = threads = tf.train.start_queue_runners(sess, coord)
+    runner.name, closer.name = "runner", "closer"
+    print("Threads: {}.".format(", ".join(thread.name for thread in threading.enumerate())))
     with coord.stop_on_exception():
-        for _ in range(10):
+        for _ in range(dequeues):
             sess.run(x)
-        # The refill that the 10th dequeue makes room for may still be on its way. Once
-        # the queue is full again, the runner can do nothing but wait.
-        while sess.run(size) < 3:
+        # Once more is generated than was dequeued and fits, the runner waits in its enqueue,
+        # and can't call the generator again.
+        while sess.run(calls) * refill <= dequeues + capacity:
             coord.raise_requested_exception()
             time.sleep(0.01)
     coord.request_stop()
@@ -49,6 +55,7 @@ with tf.Session() as sess:
 
 print("Answer, counted in this run: {} times.".format(calls_value))
 print("A refill that does not fit is not dropped: its enqueue waits, and takes each place that")
-print("comes free. The first refill is in after the 3rd dequeue, so the second is generated and")
-print("starts going in at the 4th; that one is in after the 9th, so the third starts at the 10th.")
-print("Threads still running: {}.".format(sum(thread.is_alive() for thread in threads)))
+print("comes free. The next one is generated as soon as the last of it is in:")
+for n in range(calls_value):
+    print("  call {} after dequeue {}".format(n + 1, max(0, n * refill - capacity)))
+print("Threads: {}.".format(", ".join(thread.name for thread in threading.enumerate())))

@@ -67,8 +67,10 @@ SHARED = {
     "capacity": {
         "type": whole(1, 1000),
         "default": 5,
-        "help": "batches that fit in the queue",
+        "help": "elements that fit in the queue: batches in 04, scalars in 03",
     },
+    "refill": {"type": whole(1, 1000), "default": 6, "help": "elements that a refill brings"},
+    "dequeues": {"type": whole(1, 1000), "default": 10, "help": "elements to dequeue"},
     "patience": {
         "type": real(0, 86400),
         "default": 5,
@@ -109,10 +111,13 @@ class Parser(argparse.ArgumentParser):
             help += " (default: %(default)s)"
         self.add_argument(name, help=help, default=default, metavar=metavar, **options)
 
-    def add_shared(self, names):
-        """Add flags of SHARED: a string of names, with spaces between."""
+    def add_shared(self, names, **defaults):
+        """Add flags of SHARED: a string of names, with spaces between; some other defaults."""
         for name in names.split():
-            self.add("--" + name, **SHARED[name])
+            options = dict(SHARED[name])
+            if name in defaults:
+                options["default"] = defaults[name]
+            self.add("--" + name, **options)
 
     def parse(self):
         """Read the command line. From here on the process ends as signals.py says.
@@ -136,15 +141,16 @@ def parse_training_flags(doc, names=""):
     return parse_flags(doc, names + " " + TRAINING)
 
 
-def parse_flags(doc, names):
+def parse_flags(doc, names, **defaults):
     """Read a script's command line.
 
     Args:
       doc: its docstring, for --help.
       names: the flags of SHARED that it has, with spaces between.
+      defaults: those that it wants otherwise than SHARED has them.
 
     Returns: a namespace with an attribute for each of them.
     """
     parser = Parser(doc)
-    parser.add_shared(names)
+    parser.add_shared(names, **defaults)
     return parser.parse()

@@ -45,7 +45,7 @@ def longest(found):
 def foretold(found):
     """What 01 says of 04, from its own bounds: a list of lines."""
     reasons = {
-        TRAINING: "training, while another thread reads the next batch",
+        TRAINING: "training, while 04 reads the next batch in another thread",
         INPUT: "input / threads: that thread's read (--threads 4 reads four at once)",
         CPU: f"CPU time / cores: the work of both, shared by {cores():g} cores",
     }

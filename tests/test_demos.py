@@ -1,5 +1,6 @@
 """02 hangs, and 03 doesn't."""
 
+import json
 import re
 
 import pytest
@@ -82,14 +83,18 @@ def test_03_counts_what_it_prints(demos):
     question = stdout.index("How many times is the generator called?")
     answer = stdout.index("Answer, counted in this run: 3 times.")
     assert question < answer
-    assert "Threads still running: 0." in stdout
+    assert stdout.count("\nThreads: MainThread, runner, closer.\n") == 1
+    assert stdout.endswith("\nThreads: MainThread.\n")
+    after = [0, 3, 9]
+    for number, dequeue in enumerate(after, 1):
+        assert f"\n  call {number} after dequeue {dequeue}\n" in stdout
 
 
 # Runs, one after another: 02 with less patience than any dequeue takes; 03 often; and 03 with a
 # runner that asks so late whether to stop, which it does before each call of the generator, that
 # the 10th dequeue is done before the third call.
 REPEAT = """
-import runpy, sys, time
+import json, runpy, sys, time
 from support import tf
 
 def run(script, *flags):
@@ -97,13 +102,18 @@ def run(script, *flags):
     sys.argv = [script] + list(flags)
     return runpy.run_path(script, run_name="__main__")
 
-hang, demo = sys.argv[1:]
+hang, demo = sys.argv[1:3]
 run(hang, "--patience", "0.0001")
 print("END OF 02", file=sys.stderr, flush=True)
 for _ in range(50):
     script = run(demo)
     assert script["calls_value"] == 3
     assert not [thread for thread in script["threads"] if thread.is_alive()]
+
+settings = json.loads(sys.argv[3])
+for capacity, refill, dequeues in settings:
+    flags = ["--capacity", capacity, "--refill", refill, "--dequeues", dequeues]
+    print("COUNTED", run(demo, *map(str, flags))["calls_value"])
 
 print("LATE", file=sys.stderr, flush=True)
 should_stop = tf.train.Coordinator.should_stop
@@ -117,11 +127,36 @@ run(demo)
 """
 
 
-def test_02_gives_up_only_the_fourth_dequeue_and_03_always_counts_3(copy):
-    status, stdout, stderr = copy.python(REPEAT, SCRIPTS["02"], SCRIPTS["03"])
+# Capacity, refill, dequeues: a refill that ends as the queue gets full, one of a single element,
+# one that never fits.
+SETTINGS = [(3, 6, 10), (2, 6, 10), (8, 6, 10), (3, 1, 5), (5, 100, 4), (1, 1, 1), (6, 6, 6)]
+
+
+def calls_of_the_generator(capacity, refill, dequeues):
+    """Counted element by element: the runner goes on for as long as it can."""
+    calls = waiting = inside = 0
+    for dequeues_left in range(dequeues, -1, -1):
+        while True:  # the runner, until it has to wait for a place
+            if waiting == 0:
+                calls, waiting = calls + 1, refill
+            moved = min(waiting, capacity - inside)
+            waiting, inside = waiting - moved, inside + moved
+            if waiting:
+                break
+        inside -= dequeues_left > 0
+    return calls
+
+
+def test_02_gives_up_only_the_fourth_dequeue_and_03_always_counts_right(copy):
+    status, stdout, stderr = copy.python(REPEAT, SCRIPTS["02"], SCRIPTS["03"], json.dumps(SETTINGS))
     assert status == 0, stderr
     impatient, rest = stderr.split("END OF 02")
     assert impatient.count("Dequeued") == 3
     assert stdout.count("Gave up.") == 1
-    assert stdout.count("counted in this run: 3 times.") == 51
+    expected = [calls_of_the_generator(*setting) for setting in SETTINGS]
+    assert expected[0] == 3
+    for (capacity, refill, dequeues), count in zip(SETTINGS, expected):  # as the README has it
+        assert count == (dequeues + capacity) // refill + 1
+    assert [int(count) for count in re.findall(r"^COUNTED (\d+)$", stdout, re.M)] == expected
+    assert stdout.count("counted in this run: 3 times.") == 51 + expected.count(3)
     assert rest.split("LATE")[1].count("Generated, call:") == 3

@@ -60,6 +60,32 @@ def test_code_is_what_04_runs():
         assert line.strip() in code
 
 
+@pytest.mark.parametrize(
+    "failing, steps, error",
+    [(99, 7, None), (3, None, "the disk is on fire")],
+)
+def test_code_for_data_that_ends(failing, steps, error):
+    (code,) = re.findall(r"```python ends\n(.*?)```", README, re.S)
+    with tf.Graph().as_default(), tf.Session() as sess:
+        read = tf.Variable(0, trainable=False).count_up_to(7)  # 0 to 6, then OutOfRangeError
+        with tf.control_dependencies([tf.Assert(read < failing, ["the disk is on fire"])]):
+            read = tf.identity(read)
+        queue = tf.FIFOQueue(2, [tf.int32], [[]])
+        tf.train.add_queue_runner(tf.train.QueueRunner(queue, [queue.enqueue(read)]))
+        trained = tf.Variable(0, trainable=False)
+        with tf.control_dependencies([queue.dequeue()]):
+            train_step = tf.assign_add(trained, 1)
+        sess.run(tf.global_variables_initializer())
+        names = {"tf": tf, "sess": sess, "train_step": train_step}
+        if error:
+            with pytest.raises(tf.errors.InvalidArgumentError, match=error):
+                exec(code, names)
+        else:
+            exec(code, names)
+            assert sess.run(trained) == steps
+        assert not [thread for thread in names["threads"] if thread.is_alive()]
+
+
 def shape(line):
     """A line of output without what differs from run to run: numbers, and the device."""
     line = re.sub(r"CPU with \d+ cores|GPU [^,]*$|GPU [A-Z][^,]*", "DEVICE", line)
