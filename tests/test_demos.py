@@ -102,7 +102,7 @@ def run(script, *flags):
     sys.argv = [script] + list(flags)
     return runpy.run_path(script, run_name="__main__")
 
-hang, demo = sys.argv[1:3]
+hang, demo, settings = sys.argv[1:]
 run(hang, "--patience", "0.0001")
 print("END OF 02", file=sys.stderr, flush=True)
 for _ in range(50):
@@ -110,8 +110,7 @@ for _ in range(50):
     assert script["calls_value"] == 3
     assert not [thread for thread in script["threads"] if thread.is_alive()]
 
-settings = json.loads(sys.argv[3])
-for capacity, refill, dequeues in settings:
+for capacity, refill, dequeues in json.loads(settings):
     flags = ["--capacity", capacity, "--refill", refill, "--dequeues", dequeues]
     print("COUNTED", run(demo, *map(str, flags))["calls_value"])
 

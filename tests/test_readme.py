@@ -87,7 +87,10 @@ def test_code_for_data_that_ends(failing, steps, error):
 
 
 def shape(line):
-    """A line of output without what differs from run to run: numbers, and the device."""
+    """A line of output without what differs from run to run: numbers, the device, the limit."""
+    line = re.sub(r"\((training|input / threads|CPU time / cores)\)", "(PART)", line)
+    line = re.sub(r"^(Training|The CPU|The input) limits this run: .*", "LIMIT", line)
+    line = re.sub(r"^(More --threads won't help|Try --threads|Little was gained).*", "TRY", line)
     line = re.sub(r"CPU with \d+ cores|GPU [^,]*$|GPU [A-Z][^,]*", "DEVICE", line)
     line = re.sub(r"\b[CG]PU(?= [\d?])", "PU", line)
     line = re.sub(r"[-+]?\d[\d.,]*(?:e-\d+)?", "#", line)
