@@ -1,7 +1,6 @@
 """03: the queue of 02, refilled by a thread of its own: a QueueRunner and a Coordinator.
 
-How often is the generator called? Foretell it, for other --capacity, --refill and --dequeues,
-too. The script counts.
+How often is the generator called? Foretell it, also for other numbers. The script counts.
 """
 
 import threading

@@ -93,7 +93,7 @@ def test_what_cannot_be_installed_costs_a_line(copy):
     fakes = {"PATH": f"{copy.elsewhere}:/usr/bin:/bin"}
     status, stdout, stderr = versions(copy, "--releases", "1.0.0", env=fakes)
     assert status == 1
-    assert "1 environments to make: 0.1 GB to download, and 0.3 GB in" in stdout
+    assert "Environments to make: 1. That is 0.1 GB to download, and 0.3 GB in" in stdout
     assert stderr.startswith("No environment for TensorFlow 1.0.0: see above.")
     assert stderr.count("\n") == 1
     assert not list((copy.folder / ".versions").glob("*/ready"))

@@ -66,7 +66,7 @@ def prepare(releases):
         download = sum(release.download_mb for release, _ in to_make) / 1000
         disk = sum(release.disk_mb for release, _ in to_make) / 1000
         print(
-            f"{len(to_make)} environments to make: {download:.1f} GB to download, and "
+            f"Environments to make: {len(to_make)}. That is {download:.1f} GB to download, and "
             f"{disk:.1f} GB in {environments.FOLDER}."
         )
     for release, python in to_make:
