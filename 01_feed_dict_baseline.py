@@ -9,7 +9,7 @@ tf.set_random_seed(FLAGS.seed)
 
 # The input, as far as x and y_true, is what 01 and 04 do differently.
 with tf.name_scope("input"), tf.device("/cpu:0"):
-    x_batch = common.read_batch(FLAGS.batch_size, FLAGS.read_latency_ms)
+    x_batch = common.read_batch(FLAGS.batch_size, FLAGS.read_latency_ms, FLAGS.latency_every)
     y_batch = common.label(x_batch)
     x = tf.placeholder(tf.float32, [FLAGS.batch_size, common.FEATURES], name="x")
     y_true = tf.placeholder(tf.float32, [FLAGS.batch_size, 1], name="y_true")

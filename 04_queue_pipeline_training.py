@@ -9,7 +9,7 @@ tf.set_random_seed(FLAGS.seed)
 
 # The input, as far as x and y_true, is what 01 and 04 do differently.
 with tf.name_scope("input"), tf.device("/cpu:0"):
-    x_batch = common.read_batch(FLAGS.batch_size, FLAGS.read_latency_ms)
+    x_batch = common.read_batch(FLAGS.batch_size, FLAGS.read_latency_ms, FLAGS.latency_every)
     queue = tf.FIFOQueue(FLAGS.capacity, [tf.float32], [x_batch.get_shape()])  # of whole batches
     tf.train.add_queue_runner(tf.train.QueueRunner(queue, [queue.enqueue(x_batch)] * FLAGS.threads))
     x = queue.dequeue(name="x")

@@ -5,6 +5,7 @@ of support that says so.
 """
 
 import contextlib
+import itertools
 import time
 
 from support import tf
@@ -17,13 +18,15 @@ from support.watching import queue_watched
 FEATURES = 1024
 
 
-def read_batch(batch_size, read_latency_ms=0):
+def read_batch(batch_size, read_latency_ms=0, latency_every=1):
     """One read of the synthetic filesystem, as ops of the graph.
 
     Args:
       batch_size: examples in the batch.
       read_latency_ms: how long each read also waits, in ms, as for a slow disk. The wait
         costs no CPU, and reads by several threads wait in parallel.
+      latency_every: 1 if each read waits, n if only every n-th does, as with a disk that is
+        fast but stalls now and then.
 
     Returns: float32 [batch_size, FEATURES] drawn from N(0, 1), anew in each sess.run(), on
       the host, where files are read.
@@ -31,9 +34,11 @@ def read_batch(batch_size, read_latency_ms=0):
     with tf.name_scope("filesystem"), tf.device("/cpu:0"):
         waits = []
         if read_latency_ms:
+            reads = itertools.count(1)
 
             def wait():
-                time.sleep(read_latency_ms / 1000.0)
+                if next(reads) % latency_every == 0:
+                    time.sleep(read_latency_ms / 1000.0)
                 return True
 
             waits = [tf.py_func(wait, [], tf.bool, name="wait")]

@@ -16,7 +16,7 @@ with tf.name_scope("input"), tf.device("/cpu:0"):
 
     def read(_):
         tf.set_random_seed(FLAGS.seed)  # up to 1.12, the graph of a function has its own
-        return common.read_batch(FLAGS.batch_size, FLAGS.read_latency_ms)
+        return common.read_batch(FLAGS.batch_size, FLAGS.read_latency_ms, FLAGS.latency_every)
 
     # An element is a whole batch. There is no end to them, as to those of 04.
     dataset = tf.data.Dataset.range(1).repeat()

@@ -53,7 +53,7 @@ def table(runs):
 
     lines = [
         f"TensorFlow {last['tensorflow']}, {last['device']}, {last['steps']} steps of "
-        f"{last['batch_size']}, read latency {last['read_latency_ms']:g} ms:",
+        f"{last['batch_size']}, read latency {_latency(last)}:",
         line("", "runs", "time", "ms/step", "examples/s", "busy", "change"),
     ]
     lines += [line(name, *_cells(group, baseline)) for name, group, baseline in rows]
@@ -66,6 +66,12 @@ def table(runs):
     if others:
         lines.append(f"Not shown, for other settings: {others} of the {len(runs)} runs.")
     return lines + _what_is_missing(groups, last)
+
+
+def _latency(run):
+    """How long which reads wait, in words."""
+    which = f" once in {run['latency_every']} reads" if run["latency_every"] > 1 else ""
+    return f"{run['read_latency_ms']:g} ms{which}"
 
 
 def _cells(group, baseline):
@@ -100,8 +106,10 @@ def _what_is_missing(groups, last):
     """What to run for a comparison, if there is none yet: a list of lines."""
     for missing, script in SCRIPTS.items():
         if missing not in groups and (missing == "feed_dict" or len(groups) == 1):
-            return [
-                f"To compare, run {script} --steps {last['steps']} "
-                f"--batch_size {last['batch_size']} --read_latency_ms {last['read_latency_ms']:g}"
-            ]
+            line = f"To compare, run {script} --steps {last['steps']} "
+            line += f"--batch_size {last['batch_size']} "
+            line += f"--read_latency_ms {last['read_latency_ms']:g}"
+            if last["latency_every"] > 1:
+                line += f" --latency_every {last['latency_every']}"
+            return [line]
     return []

@@ -57,7 +57,12 @@ SHARED = {
     "read_latency_ms": {
         "type": real(0, 60000),
         "default": 0,
-        "help": "how long a slow disk lets each read wait (try 3)",
+        "help": "how long each read also waits, as for a slow disk (try 3)",
+    },
+    "latency_every": {
+        "type": whole(1, 10**6),
+        "default": 1,
+        "help": "only every N-th read waits so long (try 20, with --read_latency_ms 50)",
     },
     "threads": {
         "type": whole(1, 64),
@@ -133,7 +138,7 @@ class Parser(argparse.ArgumentParser):
         self.exit(2, f"{self.prog}: {message}. See --help.\n")
 
 
-TRAINING = "steps batch_size read_latency_ms seed log_dir timings"
+TRAINING = "steps batch_size read_latency_ms latency_every seed log_dir timings"
 
 
 def parse_training_flags(doc, names=""):

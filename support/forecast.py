@@ -6,16 +6,15 @@ same time; nor, where both run on the same cores, less than the CPU time of both
 
 from statistics import median
 
-from support.cores import cores
-
 TRAINING, INPUT, CPU = "training", "input / threads", "CPU time / cores"
 
 
-def bounds(feed_dict_runs):
+def bounds(feed_dict_runs, cores):
     """What a step with a queue, which one thread fills, can't be shorter than.
 
     Args:
       feed_dict_runs: runs of the same settings, as timings.append() takes them.
+      cores: of the CPU that they ran on.
 
     Returns: {TRAINING: ms, INPUT: ms, CPU: ms}, medians of the runs; CPU only where that trains.
       Nothing if no run tells how long it fetched.
@@ -27,7 +26,7 @@ def bounds(feed_dict_runs):
             parts[TRAINING].append((run["seconds"] - run["fetching_seconds"]) * per_step)
             parts[INPUT].append(run["fetching_seconds"] * per_step)
             if run["device"].startswith("CPU"):
-                parts[CPU].append(run["cpu_seconds"] / cores() * per_step)
+                parts[CPU].append(run["cpu_seconds"] / cores * per_step)
     return {name: median(ms) for name, ms in parts.items() if ms}
 
 
@@ -42,12 +41,12 @@ def longest(found):
     return name, found[name]
 
 
-def foretold(found):
+def foretold(found, cores):
     """What 01 says of 04, from its own bounds: a list of lines."""
     reasons = {
         TRAINING: "training, while 04 reads the next batch in another thread",
         INPUT: "input / threads: that thread's read (--threads 4 reads four at once)",
-        CPU: f"CPU time / cores: the work of both, shared by {cores():g} cores",
+        CPU: f"CPU time / cores: the work of both, shared by {cores:g} cores",
     }
     lines = [f"Forecast for 04: {longest(found)[1]:.2f} ms a step, the longest of"]
     return lines + [f"  {ms:5.2f} ms  {reasons[name]}" for name, ms in found.items()]

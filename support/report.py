@@ -1,6 +1,7 @@
 """What a training script says at its end."""
 
 from support import comparison, forecast, timings
+from support.cores import cores
 from support.device import device
 from support.tensorflow_api import tf
 from support.verdict import verdict
@@ -13,7 +14,8 @@ def report(monitor):
       monitor: the common.Monitor of its training loop.
     """
     flags, variant = monitor.flags, monitor.variant
-    run = {name: getattr(flags, name) for name in ("steps", "batch_size", "read_latency_ms")}
+    names = ("steps", "batch_size", "read_latency_ms", "latency_every")
+    run = {name: getattr(flags, name) for name in names}
     for name in ("threads", "capacity"):
         if hasattr(flags, name):
             variant += f", {name} {getattr(flags, name)}"
@@ -32,13 +34,13 @@ def report(monitor):
     print()
     print("\n".join(comparison.table(runs)))
     feed_dict_runs = comparison.comparable(runs).get("feed_dict", [])
-    bounds = forecast.bounds(feed_dict_runs)
+    bounds = forecast.bounds(feed_dict_runs, cores())
     if variant == "feed_dict":
-        lines = forecast.foretold(bounds)
+        lines = forecast.foretold(bounds, cores())
     else:
         lines = forecast.compared(run, bounds, flags.threads)
         seconds = comparison.seconds_of(feed_dict_runs)
-        lines += verdict(run, seconds, bounds, flags.threads)
+        lines += verdict(run, seconds, bounds, flags.threads, flags.capacity)
     print("\n".join(lines))
 
 

@@ -6,7 +6,7 @@ import sys
 
 # Runs that differ in one of these are not compared. The seed isn't one: it changes the
 # numbers that are drawn, not the work.
-SETTINGS = ("tensorflow", "device", "steps", "batch_size", "read_latency_ms")
+SETTINGS = ("tensorflow", "device", "steps", "batch_size", "read_latency_ms", "latency_every")
 
 
 def append(path, run):
@@ -54,9 +54,9 @@ def read(path):
 def _parse(line):
     """The run that a line tells of, or None."""
     try:
-        run = json.loads(line)
-        busy = run["busy"]
-        fetching = run.get("fetching_seconds")  # earlier versions didn't keep it
+        # Earlier versions kept neither of these.
+        run = dict({"latency_every": 1, "fetching_seconds": None}, **json.loads(line))
+        busy, fetching = run["busy"], run["fetching_seconds"]
         sound = run["seconds"] > 0 and (busy is None or busy >= 0) and run["variant"] + ""
         sound = sound and (fetching is None or (fetching >= 0 and run["cpu_seconds"] >= 0))
         return run if sound and all(name in run for name in SETTINGS) else None

@@ -6,35 +6,39 @@ from support import forecast
 
 LITTLE = 0.95  # of feed_dict's time, or more: little was gained; less may be the machine's noise
 OFTEN = 0.5  # of the looks, or more, at which the queue is empty: training waits for the input
+SOMETIMES = 0.1  # of the looks, or more, though the input is fast enough: single reads are slow
 BUSY = 0.95  # of all cores, or more: no time is left on them for another thread
 
 
-def verdict(run, feed_dict_seconds=None, bounds=None, threads=1):
+def verdict(run, feed_dict_seconds=None, bounds=None, threads=1, capacity=5):
     """What limits a run that didn't feed its input through Python, and the one thing to try.
 
     What is often empty is waited for: then the input limits the run, unless the CPU has no time
     for more reads. Else the batches are there in time, and what computes them is the limit: the
-    cores, if reading and training keep them busy or are foretold to, or else training.
+    cores, if reading and training keep them busy or are foretold to, or else training. In between
+    are reads that take too long now and then only.
 
     Args:
       run: as timings.append() takes it. Without looks at a queue (tf.data) the input is waited
-        for if a read waits for over half of a step.
+        for if reads wait for over half of a step.
       feed_dict_seconds: what feed_dict took with the same settings, if that is known.
       bounds: as forecast.bounds() finds them for one thread, if there are any.
       threads: how many read.
+      capacity: how many batches may wait.
 
     Returns: a list of lines: what limits it, and what to try.
     """
-    if run["empty"] is not None:
-        waits = run["empty"] >= OFTEN
-    else:
-        waits = run["read_latency_ms"] > OFTEN * 1000 * run["seconds"] / run["steps"]
+    foretold = forecast.at(bounds, threads) if bounds else {}
+    longest = forecast.longest(foretold)[0] if foretold else None
+    waits, stalls = _empty(run)
     on_cpu = run["device"].startswith("CPU")
     full = on_cpu and run["busy"] is not None and run["busy"] >= BUSY
-    foretold = forecast.at(bounds, threads) if bounds else {}
-    shared = on_cpu and bool(foretold) and forecast.longest(foretold)[0] == forecast.CPU
+    shared = on_cpu and longest == forecast.CPU
 
-    if waits and not full:
+    if stalls and foretold and longest != forecast.INPUT and not full:
+        limit = "Slow reads limit this run now and then: they empty the queue."
+        advice = f"Try --capacity {2 * capacity}."
+    elif waits and not full:
         limit = "The input limits this run: training waited for it."
         advice = f"Try --threads {_enough(bounds, threads)}."
     elif full or shared:
@@ -46,6 +50,14 @@ def verdict(run, feed_dict_seconds=None, bounds=None, threads=1):
     if not waits and feed_dict_seconds and run["seconds"] > LITTLE * feed_dict_seconds:
         advice = "Little was gained: to see a wait hidden, run both with --read_latency_ms 10."
     return [limit, advice]
+
+
+def _empty(run):
+    """(whether training often found no batch, whether it did so at least sometimes)."""
+    if run["empty"] is not None:
+        return run["empty"] >= OFTEN, run["empty"] >= SOMETIMES
+    wait_ms = run["read_latency_ms"] / run["latency_every"]
+    return wait_ms > OFTEN * 1000 * run["seconds"] / run["steps"], False
 
 
 def _enough(bounds, threads):

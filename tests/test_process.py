@@ -128,7 +128,7 @@ def test_flags_need_no_tensorflow(copy, script):
 FAILS = """
 _read_batch = read_batch
 
-def read_batch(batch_size, read_latency_ms=0):
+def read_batch(batch_size, read_latency_ms=0, latency_every=1):
     reads = tf.Variable(0, trainable=False)
     working = tf.Assert(tf.less(tf.assign_add(reads, 1), {n}), ["the disk is on fire"])
     with tf.control_dependencies([working]):
@@ -137,7 +137,7 @@ def read_batch(batch_size, read_latency_ms=0):
 ENDS = """
 _read_batch = read_batch
 
-def read_batch(batch_size, read_latency_ms=0):
+def read_batch(batch_size, read_latency_ms=0, latency_every=1):
     reads = tf.Variable(0, trainable=False)
     with tf.control_dependencies([reads.count_up_to({n})]):
         return tf.identity(_read_batch(batch_size, read_latency_ms))

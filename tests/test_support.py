@@ -24,6 +24,8 @@ def run(variant, seconds, **changes):
             "steps": 1000,
             "batch_size": 100,
             "read_latency_ms": 0,
+            "latency_every": 1,
+            "fetching_seconds": None,
             "tensorflow": "1.0.0",
             "device": "CPU with 2 cores",
         },
@@ -52,6 +54,15 @@ def test_damaged_timings_cost_one_warning(tmp_path, capsys, damage):
     warning = f"Warning: 1 of 2 lines of {path} are damaged and left out.\n"
     assert capsys.readouterr().err == warning
     assert path.read_bytes().startswith(DAMAGED[damage])  # nothing of it is lost
+
+
+def test_runs_of_an_earlier_version_are_read(tmp_path, capsys):
+    path = tmp_path / "timings.jsonl"
+    earlier = run("queue", 3.0)
+    del earlier["latency_every"], earlier["fetching_seconds"]
+    timings.append(str(path), earlier)
+    assert timings.read(str(path)) == [run("queue", 3.0)]
+    assert capsys.readouterr().err == ""
 
 
 def test_unusable_timings_cost_a_warning(tmp_path, capsys):
@@ -108,6 +119,7 @@ def test_table_takes_medians():
         {"steps": 2000},
         {"batch_size": 200},
         {"read_latency_ms": 3.0},
+        {"latency_every": 20},
         {"tensorflow": "2.21.0"},
         {"device": "GPU Titan"},
     ],
@@ -124,7 +136,10 @@ def test_table_says_what_to_run_for_a_comparison():
     text = table(run("queue, threads 3, capacity 2", 1.0, **settings))
     assert f"To compare, run 01_feed_dict_baseline.py {flags}" in text
     text = table(run("feed_dict", 1.0, **settings))
-    assert f"To compare, run 04_queue_pipeline_training.py {flags}" in text
+    assert f"To compare, run 04_queue_pipeline_training.py {flags}\n" in text + "\n"
+    text = table(run("feed_dict", 1.0, latency_every=20, **settings))
+    assert f"To compare, run 04_queue_pipeline_training.py {flags} --latency_every 20" in text
+    assert "read latency 2.5 ms once in 20 reads:" in text
 
 
 def test_table_tells_threads_apart_and_keeps_its_columns():
@@ -164,13 +179,22 @@ def test_article_s_figures():
 # ------------------------------------------------------------------ the verdict
 
 TRAINING = "Training limits this run: its batches were there in time."
+STALL = "Slow reads limit this run now and then: they empty the queue."
+STALLING = {"read_latency_ms": 16, "latency_every": 4}
 INPUT = "The input limits this run: training waited for it."
 CPU = "The CPU limits this run: reading and training share its cores."
 SLOW_READS = {"training": 5.0, "input / threads": 12.0, "CPU time / cores": 4.0}
+STALLS = {"training": 5.0, "input / threads": 3.0, "CPU time / cores": 4.0}
 SHARED = {"training": 3.0, "input / threads": 1.0, "CPU time / cores": 4.0}
 
 VERDICTS = {  # share of looks at which the queue was empty, changes, more arguments: verdict, try
     "queue seldom empty": (0.25, {"busy": 0.3}, {}, TRAINING, "a faster device would"),
+    # Reads that are fast enough in the mean, and yet the queue is empty.
+    "stalls": (0.1, {"busy": 0.3}, {"bounds": STALLS, "capacity": 7}, STALL, "--capacity 14."),
+    "many stalls": (0.6, {"busy": 0.3}, {"bounds": STALLS}, STALL, "Try --capacity 10."),
+    "few stalls": (0.09, {"busy": 0.3}, {"bounds": STALLS}, TRAINING, "a faster device would"),
+    "stalls, cpu busy": (0.6, {"busy": 0.96}, {"bounds": STALLS}, CPU, "cheaper reads"),
+    "stalls, slow reads": (0.2, {"busy": 0.3}, {"bounds": SLOW_READS}, TRAINING, "device would"),
     "cpu busy": (0.0, {"busy": 1.0}, {}, CPU, "cheaper reads or more cores would"),
     "cpu foretold": (0.0, {"busy": 0.9}, {"bounds": SHARED}, CPU, "More --threads won't help"),
     "not on a gpu": (0.0, {"device": "GPU Titan"}, {"bounds": SHARED}, TRAINING, "faster device"),
@@ -185,6 +209,7 @@ VERDICTS = {  # share of looks at which the queue was empty, changes, more argum
     "no gain": (0.0, {}, {"feed_dict_seconds": 10.0}, TRAINING, "--read_latency_ms 10."),
     "gain": (0.0, {}, {"feed_dict_seconds": 20.0}, TRAINING, "a faster device would"),
     "tf.data": (None, {"read_latency_ms": 3}, {}, TRAINING, "a faster device would"),
+    "tf.data, a slow read in 4": (None, STALLING, {}, TRAINING, "a faster device would"),
     "tf.data, slow reads": (None, {"read_latency_ms": 8}, {}, INPUT, "Try --threads 2."),
 }
 
@@ -205,13 +230,13 @@ def fed(seconds, fetching_seconds, cpu_seconds, **changes):
     return run("feed_dict", seconds, **dict(parts, **changes))
 
 
-def test_forecast_by_hand(monkeypatch):
-    monkeypatch.setattr(forecast, "cores", lambda: 2)
+def test_forecast_by_hand():
     # 1000 steps: 3 ms of training and 1 ms of reading in each, and 7 ms of CPU time.
-    found = forecast.bounds([fed(4.0, 1.0, 7.0)])
+    found = forecast.bounds([fed(4.0, 1.0, 7.0)], cores=2)
     assert found == {"training": 3.0, "input / threads": 1.0, "CPU time / cores": 3.5}
     assert forecast.longest(found) == ("CPU time / cores", 3.5)
-    slow = forecast.bounds([fed(15.0, 12.0, 7.0), fed(15.0, 11.0, 7.0), fed(16.0, 13.0, 7.0)])
+    runs = [fed(15.0, 12.0, 7.0), fed(15.0, 11.0, 7.0), fed(16.0, 13.0, 7.0)]
+    slow = forecast.bounds(runs, cores=2)
     assert forecast.longest(slow) == ("input / threads", 12.0)  # the median
     assert forecast.longest(forecast.at(slow, 2)) == ("input / threads", 6.0)
     assert forecast.longest(forecast.at(slow, 4)) == ("CPU time / cores", 3.5)
@@ -220,13 +245,13 @@ def test_forecast_by_hand(monkeypatch):
 
 
 def test_forecast_of_a_gpu_knows_no_cores():
-    found = forecast.bounds([fed(4.0, 1.0, 70.0, device="GPU Titan")])
+    found = forecast.bounds([fed(4.0, 1.0, 70.0, device="GPU Titan")], cores=2)
     assert found == {"training": 3.0, "input / threads": 1.0}
 
 
 def test_no_forecast_is_made_of_runs_that_do_not_tell():
-    assert forecast.bounds([]) == {}
-    assert forecast.bounds([run("feed_dict", 4.0)]) == {}  # kept by an earlier version
+    assert forecast.bounds([], cores=2) == {}
+    assert forecast.bounds([run("feed_dict", 4.0)], cores=2) == {}  # kept by an earlier version
     assert forecast.compared(run("queue", 4.0), {}, 1) == []
 
 
