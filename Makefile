@@ -2,7 +2,8 @@
 # on TensorFlow 1.0.0, with Python 3.6. The first call makes the virtual environment.
 # PYTHON=/path/to/python names the interpreter.
 
-.PHONY: run test run-tf1 test-tf1 benchmark trace versions figures cluster lint clean
+.NOTPARALLEL:  # what is measured beside something else is measured wrong
+.PHONY: run test run-tf1 test-tf1 benchmark trace versions pairs measured figures cluster lint clean
 
 run: .venv/ready
 	$(call run_scripts,.venv)
@@ -17,22 +18,47 @@ test-tf1: .venv-tf1/ready
 	.venv-tf1/bin/python -m pytest tests
 
 # What these write goes to the folder results.
+into := results
+
 benchmark: .venv/ready
-	mkdir -p results
-	.venv/bin/python -m going_further.benchmark --json results/benchmark.json
-	.venv/bin/python -m going_further.benchmark --rounds 12 --read_latency_ms 0,1,2,4,8,16 \
-	--json results/sweep.json
+	mkdir -p $(into)
+	.venv/bin/python -m going_further.benchmark --json $(into)/benchmark.json
+	$(sweep) read_latency_ms --json $(into)/read_latency.json
+	$(sweep) batch_size --steps 15 --json $(into)/batch_size.json
+	$(sweep) capacity --read_latency_ms 50 --latency_every 20 --json $(into)/capacity.json
+	.venv/bin/python -m going_further.figures --dir $(into)
+
+sweep = .venv/bin/python -m going_further.sweep --over
 
 trace: .venv/ready
-	mkdir -p results
-	.venv/bin/python -m going_further.trace --json results/trace.json
-	.venv/bin/python -m going_further.figures
+	mkdir -p $(into)
+	.venv/bin/python -m going_further.trace --json $(into)/trace.json
+	.venv/bin/python -m going_further.trace --read_latency_ms 3 --json $(into)/trace_slow_disk.json
+	.venv/bin/python -m going_further.refills --json $(into)/refills.json
+	.venv/bin/python -m going_further.figures --dir $(into)
 
 # An environment for each TensorFlow goes to the folder .versions. VERSIONS_FLAGS: its flags.
 versions: .venv/ready
-	mkdir -p results
-	.venv/bin/python -m going_further.versions --json results/versions.json $(VERSIONS_FLAGS)
-	.venv/bin/python -m going_further.figures
+	mkdir -p $(into)
+	.venv/bin/python -m going_further.versions --json $(into)/versions.json $(VERSIONS_FLAGS)
+	.venv/bin/python -m going_further.figures --dir $(into)
+
+# 01 and 04 by turns, on three of these TensorFlows.
+pairs: .venv/ready
+	mkdir -p $(into)
+	.venv/bin/python -m going_further.pairs --json $(into)/pairs.json $(PAIRS_FLAGS)
+
+# All that README.md and going_further/README.md quote, measured anew.
+measured: into := going_further/measured
+measured: benchmark trace pairs versions
+	rm -f $(into)/run.jsonl
+	(set -e; feed_dict=01_feed_dict_baseline.py; queue=04_queue_pipeline_training.py; \
+	for script in $$feed_dict $$queue $$feed_dict $$queue $$feed_dict $$queue; do \
+	.venv/bin/python $$script --timings $(into)/run.jsonl; done; \
+	.venv/bin/python 02_queue_hang_demo.py; .venv/bin/python 03_queue_runner_demo.py) \
+	> $(into)/run.txt 2>&1
+	TENSORFLOW_USE_CUSTOM_CONTRACTION_KERNEL=false TF_ENABLE_ONEDNN_OPTS=0 \
+	.venv/bin/python -m going_further.benchmark --brief --json $(into)/without_onednn.json
 
 figures: .venv/ready
 	.venv/bin/python -m going_further.figures

@@ -13,12 +13,7 @@ from support.device import device
 def describe(flags, names):
     """The machine, the versions, and the flags of these names: {group: {name: value}}."""
     return {
-        "machine": {
-            "cpu": _cpu(),
-            "cores": cores(),
-            "device": device(),
-            "system": f"{platform.system()} {platform.machine()}",
-        },
+        "machine": dict(machine(), device=device()),
         "versions": {
             "tensorflow": tf.__version__,
             "numpy": np.__version__,
@@ -26,6 +21,12 @@ def describe(flags, names):
         },
         "settings": {name: getattr(flags, name) for name in names.split()},
     }
+
+
+def machine():
+    """The computer: {"cpu": its name, "cores", "system"}."""
+    system = f"{platform.system()} {platform.machine()}"
+    return {"cpu": _cpu(), "cores": cores(), "system": system}
 
 
 def _cpu():

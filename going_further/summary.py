@@ -2,19 +2,19 @@
 
 from going_further.spread import quartiles
 
-FLOOR, READ = "no input", "read alone"
+FLOOR, READ, FEED_DICT = "no input", "read alone", "feed_dict"
 THREADS = (1, 2, 4)
 
 
 def named(kind, threads):
     """How tables and figures name a variant."""
-    if kind in ("feed_dict", READ):
+    if kind in (FEED_DICT, FLOOR, READ):
         return kind
     return f"{kind}, {threads} thread{'s' * (threads > 1)}"
 
 
 # The variants of a brief benchmark: the scripts', and what they are measured by.
-BRIEF = (FLOOR, READ, "feed_dict", named("queue", 1), named("tf.data", 1))
+BRIEF = (FLOOR, READ, FEED_DICT, named("queue", 1), named("tf.data", 1))
 
 
 def perfect_overlap(model_ms, read_ms, threads):
@@ -72,7 +72,7 @@ def summarize(rounds, cores):
     for variant in set(rounds) - {READ}:
         variants[variant] = {
             "ms": quartiles([turn["ms"] for turn in rounds[variant]]),
-            "of_feed_dict": ratios(variant, "feed_dict"),
+            "of_feed_dict": ratios(variant, FEED_DICT),
             "of_no_input": ratios(variant, FLOOR),
             "cpu_ms": median(variant, "cpu_ms"),
             "busy": median(variant, "cpu_ms") / (median(variant, "ms") * cores),
@@ -107,30 +107,30 @@ def sweep_points(series):
     queue it takes as long as ever, or as the reads if they take longer.
 
     Args:
-      series: [{"kind": READ, "feed_dict" or "queue", "threads", "read_latency_ms",
-        "rounds"}], each of them with 0 ms too. Rounds are as in summarize().
+      series: [{"kind": FLOOR, READ, FEED_DICT or "queue", "threads", "value": of the setting,
+        "rounds"}]. Rounds are as in summarize().
 
-    Returns: [{"kind", "threads", "read_latency_ms", "ms": quartiles, "predicted_ms"}], of
-      READ without the last.
+    Returns: [{"kind", "threads", "value", "ms": quartiles}], by value; with FEED_DICT at the same
+      value also "of_feed_dict": quartiles, round by round; with READ at this value and at 0, the
+      value being how long a read waits, also "predicted_ms", but for READ itself.
     """
-    points = [
-        {
-            "kind": one["kind"],
-            "threads": one["threads"],
-            "read_latency_ms": one["read_latency_ms"],
-            "ms": quartiles([turn["ms"] for turn in one["rounds"]]),
-        }
-        for one in sorted(series, key=lambda one: one["read_latency_ms"])
-    ]
-    median = {
-        (point["kind"], point["threads"], point["read_latency_ms"]): point["ms"][1]
-        for point in points
+    rounds = {
+        (one["kind"], one["threads"], one["value"]): [turn["ms"] for turn in one["rounds"]]
+        for one in series
     }
-    for point in points:
-        read_ms = median[READ, 1, point["read_latency_ms"]]
-        own_ms = median[point["kind"], point["threads"], 0]
-        if point["kind"] == "feed_dict":
-            point["predicted_ms"] = own_ms + read_ms - median[READ, 1, 0]
-        elif point["kind"] == "queue":
-            point["predicted_ms"] = perfect_overlap(own_ms, read_ms, point["threads"])
+    ms = {key: quartiles(figures) for key, figures in rounds.items()}
+    points = []
+    for kind, threads, value in sorted(rounds, key=lambda key: key[2]):
+        key, fed = (kind, threads, value), (FEED_DICT, 1, value)
+        read, fast_read = (ms.get((READ, 1, wait), [None] * 3)[1] for wait in (value, 0))
+        point = {"kind": kind, "threads": threads, "value": value, "ms": ms[key]}
+        if fed in rounds:
+            point["of_feed_dict"] = quartiles([a / b for a, b in zip(rounds[key], rounds[fed])])
+        if fast_read is not None and kind != READ:
+            own = ms[kind, threads, 0][1]
+            if kind == FEED_DICT:
+                point["predicted_ms"] = own + read - fast_read
+            else:
+                point["predicted_ms"] = perfect_overlap(own, read, threads)
+        points.append(point)
     return points

@@ -29,7 +29,7 @@ def record(feed, flags):
 
     Args:
       feed: a function of variants.py.
-      flags: the flags: steps, batch_size, read_latency_ms, capacity and seed.
+      flags: the flags: steps, and those that a Variant takes.
 
     Returns: (runs, usual_us, recorded_us): for each recorded sess.run() a list of (op's name,
       start, end) in us; what a step takes before and during the recording, in us.
@@ -64,7 +64,6 @@ def record(feed, flags):
             flags,
             coord,
             feed,
-            read_latency_ms=flags.read_latency_ms,
             session_class=Recorder,
         )
         usual_us = median_us(UNRECORDED)
@@ -196,7 +195,7 @@ def parse_flags():
     parser = Parser(__doc__)
     parser.add("--steps", type=whole(1, 1000), default=5, help="steps to show")
     parser.add("--json", metavar="FILE", help="write a Chrome trace there")
-    parser.add_shared("batch_size read_latency_ms capacity seed")
+    parser.add_shared("batch_size read_latency_ms latency_every capacity seed")
     flags = parser.parse()
     files.check_output(parser, flags.json, "trace")
     return flags
@@ -223,7 +222,7 @@ def main():
             print(f"  {what} {ms[what] / flags.steps:.2f}")
         print(f"  reading while computing {overlap(found) / 1000 / flags.steps:.2f}")
     if flags.json:
-        data = describe(flags, "steps batch_size read_latency_ms capacity seed")
+        data = describe(flags, "steps batch_size read_latency_ms latency_every capacity seed")
         data.update(kind="trace", traceEvents=events, displayTimeUnit="ms", paces=paces)
         files.save(flags.json, data)
 

@@ -1,12 +1,14 @@
 """Every way to feed the model."""
 
+import math
 import types
 
 import common
 from support import session_config, tf
+from support.cores import cores
 
-# Each takes a SimpleNamespace of batch_size, capacity, threads and read_latency_ms, and returns
-# (x, y_true, the two tensors to feed to them or None).
+# Each takes a SimpleNamespace of batch_size, capacity, threads, read_latency_ms and latency_every,
+# and returns (x, y_true, the two tensors to feed to them or None).
 
 
 def no_input(case):
@@ -28,45 +30,90 @@ def queue(case):
     """As in 04."""
     x_batch = _read(case)
     batches = tf.FIFOQueue(case.capacity, [tf.float32], [x_batch.get_shape()])
-    return _fed_by(case, batches, batches.enqueue(x_batch), batches.dequeue(name="x"))
+    return _trained_on(case, batches, batches.enqueue(x_batch), batches.dequeue(name="x"))
 
 
 def queue_of_examples(case):
-    """The mistake: a run of the session, and a place in the queue, for each example."""
-    x_example = common.read_batch(1)[0]
-    examples = _queue_of(case, x_example.get_shape())
-    x = examples.dequeue_many(case.batch_size)
-    return _fed_by(case, examples, examples.enqueue(x_example), x)
-
-
-def queue_of_examples_read_in_batches(case):
-    """Half of the mistake: a place in the queue for each example."""
+    """A place in the queue for each example. One run of the session reads and fills a batch."""
     x_batch = _read(case)
     examples = _queue_of(case, x_batch.get_shape()[1:])
-    x = examples.dequeue_many(case.batch_size)
-    return _fed_by(case, examples, examples.enqueue_many([x_batch]), x)
+    return _fed_by(case, examples, examples.enqueue_many([x_batch]))
+
+
+def queue_of_examples_enqueued_alone(case):
+    """The same with an op to enqueue each example."""
+    x_batch = _read(case)
+    examples = _queue_of(case, x_batch.get_shape()[1:])
+    return _fed_by(case, examples, tf.group(*map(examples.enqueue, tf.unstack(x_batch))))
+
+
+def queue_of_examples_read_alone(case):
+    """The same with an op to read each example. (They have one seed, and draw alike.)"""
+    x_batch = tf.concat([common.read_batch(1) for _ in range(case.batch_size)], axis=0)
+    examples = _queue_of(case, x_batch.get_shape()[1:])
+    return _fed_by(case, examples, examples.enqueue_many([x_batch]))
+
+
+def queue_of_examples_run_alone(case):
+    """The mistake: a run of the session for each example, and a place in the queue."""
+    x_example = common.read_batch(1)[0]
+    examples = _queue_of(case, x_example.get_shape())
+    return _fed_by(case, examples, examples.enqueue(x_example))
 
 
 def tf_data(case):
     """What replaced queues."""
-    dataset = tf.data.Dataset.range(1).repeat()
-    dataset = dataset.map(lambda _: _read(case), num_parallel_calls=case.threads)
-    iterator = dataset.prefetch(case.capacity).make_initializable_iterator()
-    tf.add_to_collection(tf.GraphKeys.TABLE_INITIALIZERS, iterator.initializer)
-    x = iterator.get_next()
-    return x, common.label(x), None
+    return _from_dataset(case, case.threads, case.capacity)
+
+
+def tf_data_autotuned(case):
+    """It chooses the number of threads and of batches that wait."""
+    return _from_dataset(case, tf.data.experimental.AUTOTUNE, tf.data.experimental.AUTOTUNE)
+
+
+def tf_data_on_all_cores(case):
+    """tf.data computes each op of its functions on one core, unless this option says otherwise."""
+    options = tf.data.Options()
+    options.threading.max_intra_op_parallelism = math.ceil(cores())
+    return _from_dataset(case, case.threads, case.capacity, options)
+
+
+def has_intra_op_option():
+    """Whether this TensorFlow can run tf_data_on_all_cores(): from 2.7 on."""
+    return hasattr(tf, "data") and hasattr(getattr(tf.data, "Options", object)(), "threading")
+
+
+def has_autotune():
+    """Whether this TensorFlow can run tf_data_autotuned(): from 1.13 on."""
+    return hasattr(tf, "data") and hasattr(getattr(tf.data, "experimental", None), "AUTOTUNE")
 
 
 def _read(case):
-    return common.read_batch(case.batch_size, case.read_latency_ms)
+    return common.read_batch(case.batch_size, case.read_latency_ms, case.latency_every)
 
 
 def _queue_of(case, shape):
     return tf.FIFOQueue(case.capacity * case.batch_size, [tf.float32], [shape])
 
 
-def _fed_by(case, filled, enqueue, x):
+def _fed_by(case, examples, enqueue):
+    return _trained_on(case, examples, enqueue, examples.dequeue_many(case.batch_size))
+
+
+def _trained_on(case, filled, enqueue, x):
     tf.train.add_queue_runner(tf.train.QueueRunner(filled, [enqueue] * case.threads))
+    return x, common.label(x), None
+
+
+def _from_dataset(case, parallel_calls, batches, options=None):
+    dataset = tf.data.Dataset.range(1).repeat()
+    dataset = dataset.map(lambda _: _read(case), num_parallel_calls=parallel_calls)
+    dataset = dataset.prefetch(batches)
+    if options:
+        dataset = dataset.with_options(options)
+    iterator = dataset.make_initializable_iterator()
+    tf.add_to_collection(tf.GraphKeys.TABLE_INITIALIZERS, iterator.initializer)
+    x = iterator.get_next()
     return x, common.label(x), None
 
 
@@ -74,11 +121,10 @@ class Variant:
     """A way to feed the model, in a graph and a session of its own.
 
     Args:
-      flags: the flags: batch_size, capacity and seed.
+      flags: the flags: batch_size, capacity, read_latency_ms, latency_every and seed.
       coord: the tf.train.Coordinator of its threads, if it has any.
       feed: one of the functions above; None to read, and train nothing.
       threads: how many read.
-      read_latency_ms: how long each read waits.
       use_callable: whether to run steps through Session.make_callable.
       session_class: tf.Session, or one derived from it.
 
@@ -93,7 +139,6 @@ class Variant:
         coord,
         feed,
         threads=1,
-        read_latency_ms=0.0,
         use_callable=False,
         session_class=None,
     ):
@@ -101,7 +146,8 @@ class Variant:
             batch_size=flags.batch_size,
             capacity=flags.capacity,
             threads=threads,
-            read_latency_ms=read_latency_ms,
+            read_latency_ms=flags.read_latency_ms,
+            latency_every=flags.latency_every,
         )
         self._prefetched = flags.capacity + threads  # at most
         with tf.Graph().as_default() as graph:

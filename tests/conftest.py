@@ -99,6 +99,14 @@ def group_exists(pgid):
         return False
 
 
+def executable(path, code):
+    """Write a shell script. Returns: its path."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("#!/bin/sh\n" + code)
+    path.chmod(0o755)
+    return path
+
+
 @pytest.fixture
 def copy(tmp_path):
     return Copy(tmp_path)

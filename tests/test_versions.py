@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from conftest import ROOT
+from conftest import executable
 from going_further.versions import environments, table
 from going_further.versions.releases import RELEASES
 from support import tf
@@ -41,13 +41,6 @@ def test_ratios_are_taken_turn_by_turn():
 
 
 # ------------------------------------------------------------------ the environments
-
-
-def executable(path, code):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text("#!/bin/sh\n" + code)
-    path.chmod(0o755)
-    return path
 
 
 SAYS = 'case "$1" in -c) echo {} ;; *) exit 3 ;; esac\n'  # its version, and nothing else
@@ -141,12 +134,3 @@ def test_it_goes_on_where_it_was_interrupted(copy):
         assert ("tf.data, 1 thread" in release["rounds"]) == hasattr(tf, "data")
     assert "\n".join(table.table(data["releases"])) in stdout
     assert sorted(path.name for path in (copy.folder / ".versions").iterdir()) == sorted(pythons)
-
-
-# ------------------------------------------------------------------ what the README shows
-
-
-def test_table_of_the_readme_is_that_of_the_measured_file():
-    data = json.loads((ROOT / "going_further" / "measured" / "versions.json").read_text())
-    assert [release["tensorflow"] for release in data["releases"]] == list(RELEASES)
-    assert "\n".join(table.table(data["releases"])) in (ROOT / "README.md").read_text()

@@ -4,7 +4,6 @@ Each gets an environment of its own, in the folder .versions. Then the benchmark
 without input, with feed_dict, with the queue and with tf.data, on all of them by turns.
 """
 
-import argparse
 import os
 import random
 import shutil
@@ -14,18 +13,10 @@ import sys
 from going_further import files
 from going_further.processes import die_with_parent
 from going_further.versions import environments
-from going_further.versions.releases import RELEASES
+from going_further.versions.releases import RELEASES, releases
 from going_further.versions.table import table
 from support.flags import Parser, whole
 from support.paths import ROOT
-
-
-def releases(text):
-    """An argparse type: versions of TensorFlow, with commas between."""
-    unknown = set(text.split(",")) - set(RELEASES)
-    if unknown:
-        raise argparse.ArgumentTypeError(f"knows {', '.join(RELEASES)}, not '{unknown.pop()}'")
-    return [RELEASES[version] for version in text.split(",")]
 
 
 def parse():
@@ -48,31 +39,6 @@ def parse():
     flags = parser.parse()
     files.check_output(parser, flags.json, "versions")
     return flags
-
-
-def prepare(releases):
-    """Make the environments that are missing. Returns: the releases that have one."""
-    to_make = []
-    for release in releases:
-        if environments.is_made(release):
-            continue
-        python = environments.find_python(release)
-        if python:
-            to_make.append((release, python))
-        else:
-            wanted = " or ".join(release.pythons)
-            print(f"Left out: TensorFlow {release.version}, for there is no Python {wanted}.")
-    if to_make:
-        download = sum(release.download_mb for release, _ in to_make) / 1000
-        disk = sum(release.disk_mb for release, _ in to_make) / 1000
-        print(
-            f"Environments to make: {len(to_make)}. That is {download:.1f} GB to download, and "
-            f"{disk:.1f} GB in {environments.FOLDER}."
-        )
-    for release, python in to_make:
-        print(f"TensorFlow {release.version}, {release.download_mb} MB, with {python}")
-        environments.make(release, python)
-    return [release for release in releases if environments.is_made(release)]
 
 
 def run(release, path, flags):
@@ -130,7 +96,7 @@ def merged(results):
 
 def main():
     flags = parse()
-    compared = prepare(flags.releases)
+    compared = environments.prepare(flags.releases)
     if not compared:
         sys.exit("There is nothing to compare.")
     # Interrupted, and called again with the same flags, it goes on.

@@ -12,6 +12,31 @@ from support.paths import ROOT
 FOLDER = os.path.join(ROOT, ".versions")
 
 
+def prepare(releases):
+    """Make the environments that are missing. Returns: the releases that have one."""
+    to_make = []
+    for release in releases:
+        if is_made(release):
+            continue
+        python = find_python(release)
+        if python:
+            to_make.append((release, python))
+        else:
+            wanted = " or ".join(release.pythons)
+            print(f"Left out: TensorFlow {release.version}, for there is no Python {wanted}.")
+    if to_make:
+        download = sum(release.download_mb for release, _ in to_make) / 1000
+        disk = sum(release.disk_mb for release, _ in to_make) / 1000
+        print(
+            f"Environments to make: {len(to_make)}. That is {download:.1f} GB to download, and "
+            f"{disk:.1f} GB in {FOLDER}."
+        )
+    for release, python in to_make:
+        print(f"TensorFlow {release.version}, {release.download_mb} MB, with {python}")
+        make(release, python)
+    return [release for release in releases if is_made(release)]
+
+
 def python_of(release):
     """The interpreter of a release's environment, whether it is there or not."""
     return os.path.join(FOLDER, release.version, "bin", "python")

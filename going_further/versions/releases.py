@@ -1,5 +1,6 @@
 """The TensorFlows that are compared, and what each of them needs."""
 
+import argparse
 import collections
 
 # version: of TensorFlow.
@@ -18,6 +19,7 @@ RELEASES = {
     for release in (
         Release("1.0.0", ["3.6"], _OLD, 61, 282),
         Release("1.4.1", ["3.6"], _OLD, 60, 301),
+        Release("1.5.1", ["3.6"], _OLD, 60, 326),
         Release("1.8.0", ["3.6"], _OLD, 74, 362),
         Release("1.12.3", ["3.6"], _OLD, 109, 487),
         Release("1.15.5", ["3.7", "3.6"], _MIDDLE, 140, 589),
@@ -28,3 +30,11 @@ RELEASES = {
         Release("2.21.0", ["3.11", "3.10", "3.12", "3.13"], [], 605, 2136),
     )
 }
+
+
+def releases(text):
+    """An argparse type: versions of TensorFlow, with commas between."""
+    unknown = set(text.split(",")) - set(RELEASES)
+    if unknown:
+        raise argparse.ArgumentTypeError(f"knows {', '.join(RELEASES)}, not '{unknown.pop()}'")
+    return [RELEASES[version] for version in text.split(",")]
