@@ -30,8 +30,14 @@ def test_files_exist():
         path, _, anchor = name.partition("#")
         assert (ROOT / path).exists(), path
         if anchor:
-            headings = re.findall(r"^#+ (.*)$", (ROOT / path).read_text(), re.M)
-            assert anchor in [heading.lower().replace(" ", "-") for heading in headings], name
+            assert anchor in anchors((ROOT / path).read_text()), name
+    assert set(re.findall(r"\]\(#([^)]*)\)", README)) <= anchors(README)
+
+
+def anchors(text):
+    """What a page's headings can be linked to by."""
+    headings = re.findall(r"^#+ (.*)$", text, re.M)
+    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
 def test_flags_exist(copy):
@@ -89,8 +95,8 @@ def test_code_for_data_that_ends(failing, steps, error):
 def shape(line):
     """A line of output without what differs from run to run: numbers, the device, the limit."""
     line = re.sub(r"\((training|input / threads|CPU time / cores)\)", "(PART)", line)
-    line = re.sub(r"^(Training|The CPU|The input) limits this run: .*", "LIMIT", line)
-    line = re.sub(r"^(More --threads won't help|Try --threads|Little was gained).*", "TRY", line)
+    line = re.sub(r"^(Training|The CPU|The input|Slow reads) limits? this run.*", "LIMIT", line)
+    line = re.sub(r"^(More --threads won't help|Try --|Little was gained).*", "TRY", line)
     line = re.sub(r"CPU with \d+ cores|GPU [^,]*$|GPU [A-Z][^,]*", "DEVICE", line)
     line = re.sub(r"\b[CG]PU(?= [\d?])", "PU", line)
     line = re.sub(r"[-+]?\d[\d.,]*(?:e-\d+)?", "#", line)
@@ -103,9 +109,7 @@ def test_output_is_what_the_scripts_print(demos, trained):
     printed += re.sub(r"^I tensorflow/\S+ ", "", printed, flags=re.M)
     printed = {shape(line) for line in printed.splitlines()}
 
-    shown = re.findall(r"```text( tf1)?\n(.*?)```", README, re.S)
-    assert len(shown) >= 5
-    for tf1, block in shown:
-        if not tf1 or tf.__version__.startswith("1.0."):
-            for line in block.splitlines():
-                assert line in ("", "...") or shape(line) in printed, line
+    shown = re.findall(r"```text\n(.*?)```", README, re.S)
+    assert len(shown) == 4
+    for line in "".join(shown).splitlines():
+        assert line in ("", "...") or shape(line) in printed, line
