@@ -25,7 +25,7 @@ benchmark: .venv/ready
 	.venv/bin/python -m going_further.benchmark --json $(into)/benchmark.json
 	$(sweep) read_latency_ms --json $(into)/read_latency.json
 	$(sweep) batch_size --steps 15 --json $(into)/batch_size.json
-	$(sweep) capacity --read_latency_ms 50 --latency_every 20 --json $(into)/capacity.json
+	$(sweep) capacity --steps 40 --read_latency_ms 50 --latency_every 20 --json $(into)/capacity.json
 	.venv/bin/python -m going_further.figures --dir $(into)
 
 sweep = .venv/bin/python -m going_further.sweep --over
@@ -43,22 +43,24 @@ versions: .venv/ready
 	.venv/bin/python -m going_further.versions --json $(into)/versions.json $(VERSIONS_FLAGS)
 	.venv/bin/python -m going_further.figures --dir $(into)
 
-# 01 and 04 by turns, on three of these TensorFlows.
+# 01 and 04 by turns, on some of these TensorFlows. PAIRS_FLAGS: its flags.
 pairs: .venv/ready
 	mkdir -p $(into)
 	.venv/bin/python -m going_further.pairs --json $(into)/pairs.json $(PAIRS_FLAGS)
 
-# All that README.md and going_further/README.md quote, measured anew.
-measured: into := going_further/measured
-measured: benchmark trace pairs versions
-	rm -f $(into)/run.jsonl
+# All that README.md, going_further/README.md and going_further/versions/README.md quote, anew.
+measured: .venv/ready
+	$(MAKE) benchmark trace pairs versions into=going_further/measured
+	mkdir -p results
+	rm -f results/run.jsonl
 	(set -e; feed_dict=01_feed_dict_baseline.py; queue=04_queue_pipeline_training.py; \
 	for script in $$feed_dict $$queue $$feed_dict $$queue $$feed_dict $$queue; do \
-	.venv/bin/python $$script --timings $(into)/run.jsonl; done; \
+	.venv/bin/python $$script --timings results/run.jsonl; done; \
 	.venv/bin/python 02_queue_hang_demo.py; .venv/bin/python 03_queue_runner_demo.py) \
-	> $(into)/run.txt 2>&1
-	TENSORFLOW_USE_CUSTOM_CONTRACTION_KERNEL=false TF_ENABLE_ONEDNN_OPTS=0 \
-	.venv/bin/python -m going_further.benchmark --brief --json $(into)/without_onednn.json
+	> results/run.txt 2>&1 || { tail results/run.txt; exit 1; }
+	mv results/run.jsonl results/run.txt going_further/measured
+	TENSORFLOW_USE_CUSTOM_CONTRACTION_KERNEL=false TF_ENABLE_ONEDNN_OPTS=0 .venv/bin/python \
+	-m going_further.benchmark --brief --json going_further/measured/without_onednn.json
 
 figures: .venv/ready
 	.venv/bin/python -m going_further.figures

@@ -8,6 +8,7 @@ from going_further.provenance import describe
 from going_further.spread import in_words
 from going_further.summary import BRIEF, FEED_DICT, FLOOR, READ, THREADS, named, summarize
 from support import print_device, tf
+from support.comparison import latency
 from support.cores import cores
 from support.flags import Parser, whole
 
@@ -48,8 +49,9 @@ def _say_what_is_left_out(wait_ms):
     lacking = [] if hasattr(tf.Session, "make_callable") else ["Session.make_callable"]
     if not hasattr(tf, "data"):
         lacking.append("tf.data")
-    elif not variants.has_autotune():
-        lacking.append("tf.data.experimental.AUTOTUNE")
+    else:
+        lacking += [] if variants.has_autotune() else ["tf.data.experimental.AUTOTUNE"]
+        lacking += [] if variants.has_intra_op_option() else ["tf.data.Options.threading"]
     if lacking:
         print(f"Left out: TensorFlow {tf.__version__} has no {' and no '.join(lacking)}.")
 
@@ -130,7 +132,7 @@ def main():
     summary = summarize(rounds, cores())
     print(
         f"{flags.rounds} rounds of {flags.steps} steps of {flags.batch_size}, "
-        f"read latency {flags.read_latency_ms:g} ms"
+        f"read latency {latency(vars(flags))}"
     )
     print("\n".join(table(summary)))
     if flags.json:

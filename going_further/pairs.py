@@ -4,19 +4,18 @@ What 04 took is compared with the run of 01 before it: with its time, and with w
 """
 
 import os
-import subprocess
 import sys
 
 from going_further import files
-from going_further.processes import die_with_parent
+from going_further.processes import run_silently
 from going_further.provenance import machine
 from going_further.spread import extremes, in_words
 from going_further.versions import environments
 from going_further.versions.releases import releases
 from support import forecast, timings
+from support.comparison import SCRIPTS
 from support.cores import cores
 from support.flags import SHARED, Parser, whole
-from support.paths import ROOT
 
 THREADS = (1, 4)
 
@@ -62,20 +61,22 @@ def commands(compared, flags, path):
                 shared = [f"--steps={flags.steps}", f"--read_latency_ms={latency:g}"]
                 shared.append(f"--timings={path}")
                 words = f"TensorFlow {release.version}, {latency:g} ms: "
-                yield words + "01", [python, "01_feed_dict_baseline.py", *shared]
+                yield words + "01", [python, SCRIPTS["feed_dict"], *shared]
                 for threads in THREADS:
-                    command = [python, "04_queue_pipeline_training.py", *shared]
+                    command = [python, SCRIPTS["queue"], *shared]
                     yield f"{words}04, threads {threads}", [*command, f"--threads={threads}"]
 
 
-def measure(compared, flags):
+def measure(compared, flags, path):
     """Run the commands. Interrupted, and called again with the same flags, it goes on.
+
+    Args:
+      compared: the releases.
+      flags: the command line's.
+      path: the file of the runs.
 
     Returns: the runs, as the scripts keep them, in order.
     """
-    latencies = "-".join(f"{latency:g}" for latency in flags.read_latency_ms)
-    names = "-".join(release.version for release in compared)
-    path = os.path.join(environments.FOLDER, f"pairs_{names}_{latencies}_{flags.steps}.jsonl")
     todo = list(commands(compared, flags, path))
     done = len(timings.read(path))
     if done:
@@ -83,20 +84,10 @@ def measure(compared, flags):
         print(path)
     for number, (words, command) in enumerate(todo[done:], done + 1):
         print(f"run {number} of {len(todo)}: {words}")
-        try:
-            subprocess.run(
-                command,
-                check=True,
-                cwd=ROOT,
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                preexec_fn=die_with_parent,
-            )
-        except (OSError, subprocess.SubprocessError) as error:
-            sys.exit(f"{words}: {error}")
-    runs = timings.read(path)
-    os.remove(path)
-    return runs
+        run_silently(command, words)
+        if len(timings.read(path)) != number:
+            sys.exit(f"{words}: the run is not in {path}.")
+    return timings.read(path)
 
 
 def summarize(runs, cores):
@@ -110,17 +101,16 @@ def summarize(runs, cores):
       "of_feed_dict" and "of_forecast": [lowest, median, highest] of the pairs' ratios}], the
       oldest TensorFlow first.
     """
-    groups, before = {}, None
-    for run in runs:
-        if run["variant"] == "feed_dict":
-            before = run
-            continue
-        threads = int(run["variant"].split()[2].rstrip(","))
-        bounds = forecast.at(forecast.bounds([before], cores), threads)
-        ms, fed_ms = (1000 * one["seconds"] / one["steps"] for one in (run, before))
-        key = (run["tensorflow"], run["read_latency_ms"], threads)
-        pair = (fed_ms, ms, ms / fed_ms, ms / forecast.longest(bounds)[1])
-        groups.setdefault(key, []).append(pair)
+    groups, turn = {}, 1 + len(THREADS)
+    for first in range(0, len(runs), turn):
+        fed, *queues = runs[first : first + turn]
+        bounds = forecast.bounds([fed], cores)
+        fed_ms = 1000 * fed["seconds"] / fed["steps"]
+        for threads, run in zip(THREADS, queues):
+            ms = 1000 * run["seconds"] / run["steps"]
+            _, foreseen = forecast.longest(forecast.at(bounds, threads))
+            key = (run["tensorflow"], run["read_latency_ms"], threads)
+            groups.setdefault(key, []).append((fed_ms, ms, ms / fed_ms, ms / foreseen))
     rows = []
     for key in sorted(groups, key=lambda key: (list(map(int, key[0].split("."))), *key[1:])):
         fed_ms, ms, of_feed_dict, of_forecast = map(extremes, zip(*groups[key]))
@@ -156,14 +146,17 @@ def table(rows):
 def main():
     flags = parse()
     compared = environments.prepare(flags.releases)
-    if not compared:
-        sys.exit("There is nothing to compare.")
-    runs = measure(compared, flags)
+    settings = [release.version for release in compared]
+    settings += [f"{latency:g}ms" for latency in flags.read_latency_ms]
+    settings += [f"{flags.steps}steps", f"{flags.rounds}rounds"]
+    path = os.path.join(environments.FOLDER, f"pairs_{'_'.join(settings)}.jsonl")
+    runs = measure(compared, flags, path)
     print("\n".join(table(summarize(runs, cores()))))
     if flags.json:
         data = {"kind": "pairs", "machine": machine(), "runs": runs}
         data["settings"] = {"rounds": flags.rounds, "steps": flags.steps}
         files.save(flags.json, data)
+    os.remove(path)
 
 
 if __name__ == "__main__":

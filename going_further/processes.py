@@ -19,6 +19,22 @@ def die_with_parent():
         _libc.prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
 
 
+def run_silently(command, name):
+    """Run a command to its end. Exits with status 1 and one line, which begins with `name`, if that
+    fails."""
+    try:
+        subprocess.run(
+            command,
+            check=True,
+            cwd=ROOT,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            preexec_fn=die_with_parent,
+        )
+    except (OSError, subprocess.SubprocessError) as error:
+        sys.exit(f"{name}: {error}")
+
+
 @contextlib.contextmanager
 def running(commands):
     """A context: processes of this Python, which are killed at its end.

@@ -22,27 +22,26 @@ def events(printed):
 
     Returns: [("call", its number) or ("dequeue", elements left in the queue)].
     """
-    lines = re.findall(
-        r"(Generated, call: )\[(\d+)\]|(?:Dequeued, elements left: )\[\S+\]\[(\d+)\]", printed
-    )
-    return [
-        ("call", int(call)) if is_call else ("dequeue", int(left)) for is_call, call, left in lines
-    ]
+    pattern = r"Generated, call: \[(\d+)\]|Dequeued, elements left: \[\S+\]\[(\d+)\]"
+    lines = re.findall(pattern, printed)
+    return [("call", int(call)) if call else ("dequeue", int(left)) for call, left in lines]
 
 
 def states(happened, refill):
-    """Where the elements were, at the beginning and after each dequeue.
+    """Where the elements were after each dequeue.
 
     Args:
       happened: as events() returns it.
       refill: how many elements a call brings.
 
     Returns: ([(elements in the queue, elements that wait to get in)], [how many dequeues were
-      done at each call]). The first state is that before the first dequeue: a queue that is full,
-      or has got all that was generated.
+      done at each call]).
+    Raises: ValueError for an event of another kind.
     """
     calls, dequeues, found, called_after = 0, 0, [], []
     for what, number in happened:
+        if what not in ("call", "dequeue"):
+            raise ValueError(what)
         if what == "call":
             calls = number
             called_after.append(dequeues)
@@ -55,10 +54,10 @@ def states(happened, refill):
 def main():
     parser = Parser(__doc__)
     parser.add("--json", metavar="FILE", help="keep what happened there")
-    parser.add_shared("capacity refill dequeues seed", capacity=3)
+    names = "capacity refill dequeues seed"
+    parser.add_shared(names, capacity=3)
     flags = parser.parse()
     files.check_output(parser, flags.json, "refills")
-    names = "capacity refill dequeues seed"
     command = [sys.executable, SCRIPT] + [f"--{n}={getattr(flags, n)}" for n in names.split()]
     done = subprocess.run(
         command,
@@ -73,6 +72,8 @@ def main():
         sys.exit(done.stderr + f"{SCRIPT} ended with status {done.returncode}")
     happened = events(done.stderr)
     found, called_after = states(happened, flags.refill)
+    if len(found) != flags.dequeues:
+        sys.exit(f"{SCRIPT} printed {len(found)} dequeues, not {flags.dequeues}: {done.stderr}")
     print("dequeue  in the queue  waiting to get in  calls so far")
     for number, (inside, waiting) in enumerate(found, 1):
         calls = sum(after < number for after in called_after)

@@ -101,36 +101,48 @@ def summarize(rounds, cores):
 
 
 def sweep_points(series):
-    """What a sweep's rounds come to, beside what was to be expected.
-
-    Where reading and training take turns, a step takes longer by what a read does. With a
-    queue it takes as long as ever, or as the reads if they take longer.
+    """What a sweep's rounds come to.
 
     Args:
       series: [{"kind": FLOOR, READ, FEED_DICT or "queue", "threads", "value": of the setting,
         "rounds"}]. Rounds are as in summarize().
 
     Returns: [{"kind", "threads", "value", "ms": quartiles}], by value; with FEED_DICT at the same
-      value also "of_feed_dict": quartiles, round by round; with READ at this value and at 0, the
-      value being how long a read waits, also "predicted_ms", but for READ itself.
+      value also "of_feed_dict": quartiles, round by round.
     """
     rounds = {
         (one["kind"], one["threads"], one["value"]): [turn["ms"] for turn in one["rounds"]]
         for one in series
     }
-    ms = {key: quartiles(figures) for key, figures in rounds.items()}
     points = []
     for kind, threads, value in sorted(rounds, key=lambda key: key[2]):
-        key, fed = (kind, threads, value), (FEED_DICT, 1, value)
-        read, fast_read = (ms.get((READ, 1, wait), [None] * 3)[1] for wait in (value, 0))
-        point = {"kind": kind, "threads": threads, "value": value, "ms": ms[key]}
-        if fed in rounds:
-            point["of_feed_dict"] = quartiles([a / b for a, b in zip(rounds[key], rounds[fed])])
-        if fast_read is not None and kind != READ:
-            own = ms[kind, threads, 0][1]
-            if kind == FEED_DICT:
-                point["predicted_ms"] = own + read - fast_read
-            else:
-                point["predicted_ms"] = perfect_overlap(own, read, threads)
+        ms, fed = rounds[kind, threads, value], rounds.get((FEED_DICT, 1, value))
+        point = {"kind": kind, "threads": threads, "value": value, "ms": quartiles(ms)}
+        if fed:
+            point["of_feed_dict"] = quartiles([one / other for one, other in zip(ms, fed)])
         points.append(point)
     return points
+
+
+def predicted_ms(point, points):
+    """What a step was to take, by the steps without a wait and by the reads alone.
+
+    Where reading and training take turns, a step takes longer by what a read does. With a
+    queue it takes as long as ever, or as long as a read / threads, if that is longer.
+
+    Args:
+      point: one of the points.
+      points: of a sweep over read_latency_ms, as sweep_points() gives them.
+
+    Returns: ms; None for READ.
+    """
+    median = {(one["kind"], one["threads"], one["value"]): one["ms"][1] for one in points}
+    own, read = median[point["kind"], point["threads"], 0], median[READ, 1, point["value"]]
+    if point["kind"] == FEED_DICT:
+        return own + read - median[READ, 1, 0]
+    return perfect_overlap(own, read, point["threads"]) if point["kind"] == "queue" else None
+
+
+def examples_per_second(point):
+    """What a point of a sweep over batch_size comes to."""
+    return 1000 * point["value"] / point["ms"][1]

@@ -12,7 +12,15 @@ from going_further import files
 from going_further.measuring import measure
 from going_further.provenance import describe
 from going_further.spread import in_words
-from going_further.summary import FEED_DICT, FLOOR, READ, named, sweep_points
+from going_further.summary import (
+    FEED_DICT,
+    FLOOR,
+    READ,
+    examples_per_second,
+    named,
+    predicted_ms,
+    sweep_points,
+)
 from going_further.variants import Variant, feed_dict, no_input, queue
 from support import print_device, tf
 from support.flags import SHARED, Parser, whole
@@ -47,7 +55,7 @@ def read_latency_table(points):
     columns = "{:>8}  {:<18}{:>20}{:>11}{:>6}".format
     lines = [columns("each", "", "ms/step", "predicted", "off")]
     for point in points:
-        predicted = point.get("predicted_ms")
+        predicted = predicted_ms(point, points)
         lines.append(
             columns(
                 f"+{point['value']:g} ms",
@@ -76,11 +84,6 @@ def batch_size_table(points):
         "(Examples a second, from the median step; last the ratio of the times, its median, and in",
         "brackets the quartiles.)",
     ]
-
-
-def examples_per_second(point):
-    """What a point over batch_size comes to."""
-    return 1000 * point["value"] / point["ms"][1]
 
 
 def capacity_table(points):
@@ -158,8 +161,8 @@ def main():
     print(f"{flags.rounds} rounds of {flags.steps} steps")
     print("\n".join(TABLES[flags.over](sweep_points(series))))
     if flags.json:
-        shared = "batch_size read_latency_ms latency_every capacity seed"
-        data = describe(flags, f"over rounds steps {shared}")
+        shared = "batch_size read_latency_ms latency_every capacity seed".replace(flags.over, "")
+        data = describe(flags, f"over values rounds steps {shared}")
         files.save(flags.json, dict(data, kind=f"sweep over {flags.over}", series=series))
 
 

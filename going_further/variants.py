@@ -63,19 +63,19 @@ def queue_of_examples_run_alone(case):
 
 def tf_data(case):
     """What replaced queues."""
-    return _from_dataset(case, case.threads, case.capacity)
+    return _from_dataset(case, case.threads)
 
 
 def tf_data_autotuned(case):
-    """It chooses the number of threads and of batches that wait."""
-    return _from_dataset(case, tf.data.experimental.AUTOTUNE, tf.data.experimental.AUTOTUNE)
+    """It chooses the number of threads itself."""
+    return _from_dataset(case, tf.data.experimental.AUTOTUNE)
 
 
 def tf_data_on_all_cores(case):
     """tf.data computes each op of its functions on one core, unless this option says otherwise."""
     options = tf.data.Options()
     options.threading.max_intra_op_parallelism = math.ceil(cores())
-    return _from_dataset(case, case.threads, case.capacity, options)
+    return _from_dataset(case, case.threads, options)
 
 
 def has_intra_op_option():
@@ -105,10 +105,10 @@ def _trained_on(case, filled, enqueue, x):
     return x, common.label(x), None
 
 
-def _from_dataset(case, parallel_calls, batches, options=None):
+def _from_dataset(case, parallel_calls, options=None):
     dataset = tf.data.Dataset.range(1).repeat()
     dataset = dataset.map(lambda _: _read(case), num_parallel_calls=parallel_calls)
-    dataset = dataset.prefetch(batches)
+    dataset = dataset.prefetch(case.capacity)
     if options:
         dataset = dataset.with_options(options)
     iterator = dataset.make_initializable_iterator()

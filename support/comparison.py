@@ -53,7 +53,7 @@ def table(runs):
 
     lines = [
         f"TensorFlow {last['tensorflow']}, {last['device']}, {last['steps']} steps of "
-        f"{last['batch_size']}, read latency {_latency(last)}:",
+        f"{last['batch_size']}, read latency {latency(last)}:",
         line("", "runs", "time", "ms/step", "examples/s", "busy", "change"),
     ]
     lines += [line(name, *_cells(group, baseline)) for name, group, baseline in rows]
@@ -68,8 +68,8 @@ def table(runs):
     return lines + _what_is_missing(groups, last)
 
 
-def _latency(run):
-    """How long which reads wait, in words."""
+def latency(run):
+    """How long reads wait, and which of them, in words."""
     which = f" once in {run['latency_every']} reads" if run["latency_every"] > 1 else ""
     return f"{run['read_latency_ms']:g} ms{which}"
 

@@ -6,17 +6,18 @@ from support import forecast
 
 LITTLE = 0.95  # of feed_dict's time, or more: little was gained; less may be the machine's noise
 OFTEN = 0.5  # of the looks, or more, at which the queue is empty: training waits for the input
-SOMETIMES = 0.1  # of the looks, or more, though the input is fast enough: single reads are slow
+SOMETIMES = 0.1  # the same where a forecast tells whether the input or single reads are slow
+LONG = 500  # batches in a queue, beyond which no longer one is advised
 BUSY = 0.95  # of all cores, or more: no time is left on them for another thread
 
 
-def verdict(run, feed_dict_seconds=None, bounds=None, threads=1, capacity=5):
+def verdict(run, feed_dict_seconds=None, bounds=None, threads=1, capacity=1):
     """What limits a run that didn't feed its input through Python, and the one thing to try.
 
-    What is often empty is waited for: then the input limits the run, unless the CPU has no time
-    for more reads. Else the batches are there in time, and what computes them is the limit: the
-    cores, if reading and training keep them busy or are foretold to, or else training. In between
-    are reads that take too long now and then only.
+    A queue that is often empty is waited for. Then the input limits the run, or single reads
+    do, if the input was foretold to be fast enough; unless the CPU has no time for more reads.
+    Else the batches are there in time, and what computes them is the limit: the cores, if
+    reading and training keep them busy or are foretold to, or else training.
 
     Args:
       run: as timings.append() takes it. Without looks at a queue (tf.data) the input is waited
@@ -30,13 +31,13 @@ def verdict(run, feed_dict_seconds=None, bounds=None, threads=1, capacity=5):
     """
     foretold = forecast.at(bounds, threads) if bounds else {}
     longest = forecast.longest(foretold)[0] if foretold else None
-    waits, stalls = _empty(run)
+    waits = _waits(run, SOMETIMES if foretold else OFTEN)
     on_cpu = run["device"].startswith("CPU")
     full = on_cpu and run["busy"] is not None and run["busy"] >= BUSY
     shared = on_cpu and longest == forecast.CPU
 
-    if stalls and foretold and longest != forecast.INPUT and not full:
-        limit = "Slow reads limit this run now and then: they empty the queue."
+    if waits and not full and foretold and longest != forecast.INPUT and capacity <= LONG:
+        limit = "The queue was empty now and then, though reads are fast enough in the mean."
         advice = f"Try --capacity {2 * capacity}."
     elif waits and not full:
         limit = "The input limits this run: training waited for it."
@@ -52,12 +53,12 @@ def verdict(run, feed_dict_seconds=None, bounds=None, threads=1, capacity=5):
     return [limit, advice]
 
 
-def _empty(run):
-    """(whether training often found no batch, whether it did so at least sometimes)."""
+def _waits(run, share):
+    """Whether training found no batch at this share of the looks, or more."""
     if run["empty"] is not None:
-        return run["empty"] >= OFTEN, run["empty"] >= SOMETIMES
+        return run["empty"] >= share
     wait_ms = run["read_latency_ms"] / run["latency_every"]
-    return wait_ms > OFTEN * 1000 * run["seconds"] / run["steps"], False
+    return wait_ms > OFTEN * 1000 * run["seconds"] / run["steps"]
 
 
 def _enough(bounds, threads):

@@ -66,18 +66,19 @@ def test_code_is_what_04_runs():
         assert line.strip() in code
 
 
+@pytest.mark.parametrize("runners", [1, 3])  # the last of which closes the queue
 @pytest.mark.parametrize(
     "failing, steps, error",
     [(99, 7, None), (3, None, "the disk is on fire")],
 )
-def test_code_for_data_that_ends(failing, steps, error):
+def test_code_for_data_that_ends(failing, steps, error, runners):
     (code,) = re.findall(r"```python ends\n(.*?)```", README, re.S)
     with tf.Graph().as_default(), tf.Session() as sess:
         read = tf.Variable(0, trainable=False).count_up_to(7)  # 0 to 6, then OutOfRangeError
         with tf.control_dependencies([tf.Assert(read < failing, ["the disk is on fire"])]):
             read = tf.identity(read)
         queue = tf.FIFOQueue(2, [tf.int32], [[]])
-        tf.train.add_queue_runner(tf.train.QueueRunner(queue, [queue.enqueue(read)]))
+        tf.train.add_queue_runner(tf.train.QueueRunner(queue, [queue.enqueue(read)] * runners))
         trained = tf.Variable(0, trainable=False)
         with tf.control_dependencies([queue.dequeue()]):
             train_step = tf.assign_add(trained, 1)
@@ -89,13 +90,16 @@ def test_code_for_data_that_ends(failing, steps, error):
         else:
             exec(code, names)
             assert sess.run(trained) == steps
+        assert len(names["threads"]) == runners + 1
         assert not [thread for thread in names["threads"] if thread.is_alive()]
 
 
 def shape(line):
     """A line of output without what differs from run to run: numbers, the device, the limit."""
     line = re.sub(r"\((training|input / threads|CPU time / cores)\)", "(PART)", line)
-    line = re.sub(r"^(Training|The CPU|The input|Slow reads) limits? this run.*", "LIMIT", line)
+    line = re.sub(
+        r"^((Training|The CPU|The input) limits this run|The queue was empty now).*", "LIMIT", line
+    )
     line = re.sub(r"^(More --threads won't help|Try --|Little was gained).*", "TRY", line)
     line = re.sub(r"CPU with \d+ cores|GPU [^,]*$|GPU [A-Z][^,]*", "DEVICE", line)
     line = re.sub(r"\b[CG]PU(?= [\d?])", "PU", line)

@@ -179,7 +179,7 @@ def test_article_s_figures():
 # ------------------------------------------------------------------ the verdict
 
 TRAINING = "Training limits this run: its batches were there in time."
-STALL = "Slow reads limit this run now and then: they empty the queue."
+STALL = "The queue was empty now and then, though reads are fast enough in the mean."
 STALLING = {"read_latency_ms": 16, "latency_every": 4}
 INPUT = "The input limits this run: training waited for it."
 CPU = "The CPU limits this run: reading and training share its cores."
@@ -191,10 +191,24 @@ VERDICTS = {  # share of looks at which the queue was empty, changes, more argum
     "queue seldom empty": (0.25, {"busy": 0.3}, {}, TRAINING, "a faster device would"),
     # Reads that are fast enough in the mean, and yet the queue is empty.
     "stalls": (0.1, {"busy": 0.3}, {"bounds": STALLS, "capacity": 7}, STALL, "--capacity 14."),
-    "many stalls": (0.6, {"busy": 0.3}, {"bounds": STALLS}, STALL, "Try --capacity 10."),
+    "many stalls": (
+        0.6,
+        {"busy": 0.3},
+        {"bounds": STALLS, "capacity": 5},
+        STALL,
+        "Try --capacity 10.",
+    ),
     "few stalls": (0.09, {"busy": 0.3}, {"bounds": STALLS}, TRAINING, "a faster device would"),
     "stalls, cpu busy": (0.6, {"busy": 0.96}, {"bounds": STALLS}, CPU, "cheaper reads"),
-    "stalls, slow reads": (0.2, {"busy": 0.3}, {"bounds": SLOW_READS}, TRAINING, "device would"),
+    "input slow in the mean": (0.2, {"busy": 0.3}, {"bounds": SLOW_READS}, INPUT, "--threads 3."),
+    "stalls, no gain": (
+        0.2,
+        {},
+        {"bounds": STALLS, "feed_dict_seconds": 10.0},
+        STALL,
+        "--capacity",
+    ),
+    "stalls, a long queue": (0.2, {}, {"bounds": STALLS, "capacity": 501}, INPUT, "Try --threads"),
     "cpu busy": (0.0, {"busy": 1.0}, {}, CPU, "cheaper reads or more cores would"),
     "cpu foretold": (0.0, {"busy": 0.9}, {"bounds": SHARED}, CPU, "More --threads won't help"),
     "not on a gpu": (0.0, {"device": "GPU Titan"}, {"bounds": SHARED}, TRAINING, "faster device"),

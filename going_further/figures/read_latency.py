@@ -1,7 +1,7 @@
 """Slower and slower disks."""
 
 from going_further.figures.style import BLUE, ORANGE, SKY
-from going_further.summary import named, sweep_points
+from going_further.summary import FEED_DICT, READ, named, predicted_ms, sweep_points
 
 
 def draw(figure, data):
@@ -11,9 +11,9 @@ def draw(figure, data):
       figure: a matplotlib Figure.
       data: what sweep.py keeps, over read_latency_ms.
     """
-    lines = {}
-    for point in sweep_points(data["series"]):
-        if "predicted_ms" in point:
+    lines, all_points = {}, sweep_points(data["series"])
+    for point in all_points:
+        if point["kind"] != READ:
             lines.setdefault((point["kind"], point["threads"]), []).append(point)
 
     if not lines:
@@ -21,9 +21,9 @@ def draw(figure, data):
     figure.set_size_inches(8, 4)
     axes = figure.add_subplot(111)
     for (kind, threads), points in lines.items():
-        colour = ORANGE if kind == "feed_dict" else BLUE if threads == 1 else SKY
+        colour = ORANGE if kind == FEED_DICT else BLUE if threads == 1 else SKY
         waits = [point["value"] for point in points]
-        predicted = [point["predicted_ms"] for point in points]
+        predicted = [predicted_ms(point, all_points) for point in points]
         low, ms, high = zip(*(point["ms"] for point in points))
         axes.plot(waits, predicted, color=colour)
         axes.vlines(waits, low, high, color=colour)
@@ -33,4 +33,6 @@ def draw(figure, data):
     axes.set_ylim(0)
     axes.set_xlabel("ms that each read waits, as for a slow disk")
     axes.set_ylabel("ms a step")
-    axes.set_title("Measured (points; bars: quartiles) and predicted (lines)")
+    axes.set_title(
+        "A step with slower and slower disks: measured (points, quartiles) and predicted (lines)"
+    )

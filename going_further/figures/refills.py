@@ -29,7 +29,7 @@ def draw(figure, data):
     axes.set_ylim(0, top)
     axes.set_xlim(0.4, len(found) + 1.8)
     axes.set_xticks(at)
-    axes.set_yticks(range(0, capacity + refill + 1, max(1, capacity)))
+    axes.set_yticks(range(0, capacity + refill + 1, capacity))
     axes.set_xlabel("dequeue")
     axes.set_ylabel("elements")
     axes.set_title(

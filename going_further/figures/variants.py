@@ -9,7 +9,7 @@ def draw(figure, data):
 
     Args:
       figure: a matplotlib Figure.
-      data: what benchmark.py keeps of kind "benchmark".
+      data: what benchmark.py keeps.
     """
     summary = summarize(data["rounds"], data["machine"]["cores"])
     rows = summary["variants"]

@@ -7,16 +7,13 @@ without input, with feed_dict, with the queue and with tf.data, on all of them b
 import os
 import random
 import shutil
-import subprocess
-import sys
 
 from going_further import files
-from going_further.processes import die_with_parent
+from going_further.processes import run_silently
 from going_further.versions import environments
 from going_further.versions.releases import RELEASES, releases
 from going_further.versions.table import table
 from support.flags import Parser, whole
-from support.paths import ROOT
 
 
 def parse():
@@ -45,17 +42,7 @@ def run(release, path, flags):
     """Run the benchmark on a release; its result goes to the file `path`."""
     command = [environments.python_of(release), "-m", "going_further.benchmark", "--brief"]
     command += [f"--rounds={flags.turns}", f"--steps={flags.steps}", f"--json={path}"]
-    try:
-        subprocess.run(
-            command,
-            check=True,
-            cwd=ROOT,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            preexec_fn=die_with_parent,
-        )
-    except (OSError, subprocess.SubprocessError) as error:
-        sys.exit(f"TensorFlow {release.version}: {error}")
+    run_silently(command, f"TensorFlow {release.version}")
 
 
 def measure(compared, folder, flags):
@@ -97,8 +84,6 @@ def merged(results):
 def main():
     flags = parse()
     compared = environments.prepare(flags.releases)
-    if not compared:
-        sys.exit("There is nothing to compare.")
     # Interrupted, and called again with the same flags, it goes on.
     folder = os.path.join(
         environments.FOLDER, f"runs_of_{flags.turns}_turns_of_{flags.steps}_steps"

@@ -13,7 +13,10 @@ FOLDER = os.path.join(ROOT, ".versions")
 
 
 def prepare(releases):
-    """Make the environments that are missing. Returns: the releases that have one."""
+    """Make the environments that are missing.
+
+    Returns: the releases that have one. Exits with status 1 if none has.
+    """
     to_make = []
     for release in releases:
         if is_made(release):
@@ -34,7 +37,10 @@ def prepare(releases):
     for release, python in to_make:
         print(f"TensorFlow {release.version}, {release.download_mb} MB, with {python}")
         make(release, python)
-    return [release for release in releases if is_made(release)]
+    made = [release for release in releases if is_made(release)]
+    if not made:
+        sys.exit("There is nothing to compare.")
+    return made
 
 
 def python_of(release):

@@ -1,10 +1,10 @@
 """What follows from the figures of several TensorFlows."""
 
 from going_further.spread import in_words, quartiles
-from going_further.summary import BRIEF, READ
+from going_further.summary import BRIEF, FEED_DICT, READ, named
 
 SHOWN = [name for name in BRIEF if name != READ]
-FEED_DICT, QUEUE = "feed_dict", "queue, 1 thread"
+QUEUE = named("queue", 1)
 
 
 def summarize(releases):
