@@ -45,10 +45,11 @@ def test_each_04_is_compared_with_the_01_before_it():
 def test_the_oldest_tensorflow_comes_first():
     runs = []
     for version in ("2.21.0", "1.15.5", "1.4.1"):
-        for one in (fed(10.0, 6.0, 6.0), run("queue, threads 1, capacity 5", 9.0)):
-            runs.append(dict(one, tensorflow=version))
+        queues = [run(f"queue, threads {n}, capacity 5", 9.0) for n in (1, 4)]
+        runs += [dict(one, tensorflow=version) for one in (fed(10.0, 6.0, 6.0), *queues)]
     rows = pairs.summarize(runs, cores=2)
-    assert [row["tensorflow"] for row in rows] == ["1.4.1", "1.15.5", "2.21.0"]
+    found = [(row["tensorflow"], row["threads"]) for row in rows]
+    assert found == [(version, n) for version in ("1.4.1", "1.15.5", "2.21.0") for n in (1, 4)]
 
 
 def test_it_goes_on_where_it_was_interrupted(copy):

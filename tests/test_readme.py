@@ -1,11 +1,13 @@
 """The README's commands and flags exist, and the scripts print what it shows."""
 
+import json
 import re
 
+import numpy as np
 import pytest
 
 from conftest import ROOT, SCRIPTS
-from support import tf
+from support import comparison, tf
 
 pytestmark = pytest.mark.xdist_group("scripts")  # which share runs
 
@@ -94,6 +96,17 @@ def test_code_for_data_that_ends(failing, steps, error, runners):
         assert not [thread for thread in names["threads"] if thread.is_alive()]
 
 
+def test_a_queue_keeps_a_batch_and_its_label_together():
+    with tf.Graph().as_default(), tf.Session() as sess:
+        x_batch = tf.py_func(lambda: np.ones([2, 3], np.float32), [], tf.float32)
+        x_batch.set_shape([2, 3])
+        y_batch = 7 * tf.ones([2, 1])
+        queue = tf.FIFOQueue(4, [tf.float32, tf.float32], [[2, 3], [2, 1]])
+        sess.run(queue.enqueue([x_batch, y_batch]))
+        x, y_true = queue.dequeue()
+        assert [value.tolist() for value in sess.run([x, y_true])] == [[[1] * 3] * 2, [[7]] * 2]
+
+
 def shape(line):
     """A line of output without what differs from run to run: numbers, the device, the limit."""
     line = re.sub(r"\((training|input / threads|CPU time / cores)\)", "(PART)", line)
@@ -111,6 +124,8 @@ def test_output_is_what_the_scripts_print(demos, trained):
     printed = trained["01"] + trained["04"] + "".join(demos["02"] + demos["03"])
     # TensorFlow 1.x logs what tf.Print prints.
     printed += re.sub(r"^I tensorflow/\S+ ", "", printed, flags=re.M)
+    runs = [json.loads(line) for line in trained["timings"].splitlines() if line]
+    printed += "\n".join(comparison.table(3 * runs))  # as after three runs of each
     printed = {shape(line) for line in printed.splitlines()}
 
     shown = re.findall(r"```text\n(.*?)```", README, re.S)
