@@ -10,7 +10,7 @@ from statistics import median
 import pytest
 
 from conftest import ROOT
-from going_further import pairs, sweep
+from going_further import pairs, refills, sweep
 from going_further.benchmark import table as benchmark_table
 from going_further.summary import (
     FEED_DICT,
@@ -85,6 +85,11 @@ def test_output_shown_is_that_of_one_run():
             lines = stretch.splitlines()
             starts = range(len(printed) - len(lines) + 1)
             assert any(printed[start : start + len(lines)] == lines for start in starts), stretch
+
+
+def test_in_the_picture_of_03_each_call_comes_as_early_as_it_can():
+    data = measured("refills")
+    assert refills.states(data["events"], data["settings"]["refill"])[1] == [0, 3, 9]
 
 
 def test_all_was_measured_on_one_machine():
