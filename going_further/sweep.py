@@ -130,6 +130,8 @@ def parse_flags():
     parser.add("--json", metavar="FILE", help="keep each round's figures there")
     parser.add_shared("batch_size read_latency_ms latency_every capacity seed")
     flags = parser.parse()
+    if getattr(flags, flags.over) != SHARED[flags.over]["default"]:
+        parser.error(f"--{flags.over} is what is compared: give its --values")
     if flags.values is None:
         flags.values = SWEEPS[flags.over][0]
     else:

@@ -184,11 +184,11 @@ def quick(tmp_path_factory):
     copy = Copy(tmp_path_factory.mktemp("quick"))
     outputs = {}
     shared = ("--steps", 8, "--capacity", 2)
-    sweep = ("sweep", *shared, "--rounds", 2, "--over")
+    sweep = ("sweep", "--steps", 8, "--rounds", 2, "--over")
     for kind, command in {
         "benchmark": ("benchmark", *shared, "--quick"),
         "read_latency": (*sweep, "read_latency_ms", "--values", "20"),
-        "batch_size": (*sweep, "batch_size", "--values", "64,16"),
+        "batch_size": (*sweep, "batch_size", "--values", "64,16", "--capacity", 2),
         "capacity": (*sweep, "capacity", "--values", "1,20", *STALL),
     }.items():
         status, outputs[kind], stderr = run(copy, *command, "--json", kind + ".json")
@@ -643,6 +643,7 @@ BAD_FLAGS = [
     ("benchmark", ["--read_latency_ms", "0,1"]),
     ("sweep", ["--over", "threads"]),
     ("sweep", ["--values", "0,x"]),
+    ("sweep", ["--capacity", "2", "--over", "capacity"]),
     ("refills", ["--capacity", "0"]),
     ("pairs", ["--releases", "0.9"]),
     ("pairs", ["--read_latency_ms", "x"]),
