@@ -32,21 +32,28 @@ def read_batch(batch_size, read_latency_ms=0, latency_every=1):
       the host, where files are read.
     """
     with tf.name_scope("filesystem"), tf.device("/cpu:0"):
-        waits = []
-        if read_latency_ms:
-            reads = itertools.count(1)
-
-            def wait():
-                if next(reads) % latency_every == 0:
-                    time.sleep(read_latency_ms / 1000.0)
-                return True
-
-            waits = [tf.py_func(wait, [], tf.bool, name="wait")]
-        with tf.control_dependencies(waits):
-            # Op seeds (1 here, 2 and 3 in the model) and the graph's seed together fix what
-            # is drawn, whatever else is in the graph: 01 and 04 train the same weights on
-            # the same batches.
+        after_wait = tf.control_dependencies(waits(read_latency_ms, latency_every))
+        # Op seeds (1 here, 2 and 3 in the model) and the graph's seed together fix what is
+        # drawn, whatever else is in the graph: 01 and 04 train the same weights on the same
+        # batches.
+        with after_wait:
             return tf.random_normal([batch_size, FEATURES], 0.0, 1.0, seed=1, name="read")
+
+
+def waits(read_latency_ms, latency_every=1):
+    """What a read has to wait for. The arguments are those of read_batch().
+
+    Returns: a list of tensors, for tf.control_dependencies(); empty if there is nothing to wait
+      for.
+    """
+    reads = itertools.count(1)
+
+    def wait():
+        if next(reads) % latency_every == 0:
+            time.sleep(read_latency_ms / 1000.0)
+        return True
+
+    return [tf.py_func(wait, [], tf.bool, name="wait")] if read_latency_ms else []
 
 
 def label(x):

@@ -2,7 +2,7 @@
 
 import functools
 
-from going_further import files, variants
+from going_further import results, variants
 from going_further.measuring import measure
 from going_further.provenance import describe
 from going_further.spread import in_words
@@ -112,7 +112,7 @@ def parse_flags():
     parser.add("--json", metavar="FILE", help="keep each round's figures there")
     parser.add_shared("batch_size read_latency_ms latency_every capacity seed")
     flags = parser.parse()
-    files.check_output(parser, flags.json, "benchmark")
+    results.check_output(parser, flags.json, "benchmark")
     if flags.rounds is None:
         flags.rounds = 5 if flags.quick else 40
     if flags.steps is None:
@@ -139,7 +139,7 @@ def main():
         data = describe(
             flags, "rounds steps batch_size capacity read_latency_ms latency_every seed"
         )
-        files.save(flags.json, dict(data, kind="benchmark", rounds=rounds, summary=summary))
+        results.save(flags.json, dict(data, kind="benchmark", rounds=rounds, summary=summary))
 
 
 if __name__ == "__main__":

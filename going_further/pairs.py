@@ -6,7 +6,7 @@ What 04 took is compared with the run of 01 before it: with its time, and with w
 import os
 import sys
 
-from going_further import files
+from going_further import results
 from going_further.processes import run_silently
 from going_further.provenance import machine
 from going_further.spread import extremes, in_words
@@ -40,7 +40,7 @@ def parse():
     parser.add("--steps", type=whole(10, 10**6), default=400, help="of a run")
     parser.add("--json", metavar="FILE", help="keep each run's figures there")
     flags = parser.parse()
-    files.check_output(parser, flags.json, "pairs")
+    results.check_output(parser, flags.json, "pairs")
     return flags
 
 
@@ -155,7 +155,7 @@ def main():
     if flags.json:
         data = {"kind": "pairs", "machine": machine(), "runs": runs}
         data["settings"] = {"rounds": flags.rounds, "steps": flags.steps}
-        files.save(flags.json, data)
+        results.save(flags.json, data)
     os.remove(path)
 
 

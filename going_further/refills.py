@@ -8,7 +8,7 @@ import re
 import subprocess
 import sys
 
-from going_further import files
+from going_further import results
 from going_further.processes import die_with_parent
 from going_further.provenance import describe
 from support.flags import Parser
@@ -57,7 +57,7 @@ def main():
     names = "capacity refill dequeues seed"
     parser.add_shared(names, capacity=3)
     flags = parser.parse()
-    files.check_output(parser, flags.json, "refills")
+    results.check_output(parser, flags.json, "refills")
     command = [sys.executable, SCRIPT] + [f"--{n}={getattr(flags, n)}" for n in names.split()]
     done = subprocess.run(
         command,
@@ -79,7 +79,7 @@ def main():
         calls = sum(after < number for after in called_after)
         print(f"{number:>7}{inside:>14}{waiting:>19}{calls:>14}")
     if flags.json:
-        files.save(flags.json, dict(describe(flags, names), kind="refills", events=happened))
+        results.save(flags.json, dict(describe(flags, names), kind="refills", events=happened))
 
 
 if __name__ == "__main__":

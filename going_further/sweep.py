@@ -8,7 +8,7 @@
 import argparse
 import types
 
-from going_further import files
+from going_further import results
 from going_further.measuring import measure
 from going_further.provenance import describe
 from going_further.spread import in_words
@@ -141,7 +141,7 @@ def parse_flags():
             parser.error(f"argument --values: {error}")
     if flags.over == "read_latency_ms" and 0 not in flags.values:
         flags.values = [0, *flags.values]  # from which the others are predicted
-    files.check_output(parser, flags.json, f"sweep over {flags.over}")
+    results.check_output(parser, flags.json, f"sweep over {flags.over}")
     return flags
 
 
@@ -165,7 +165,7 @@ def main():
     if flags.json:
         shared = "batch_size read_latency_ms latency_every capacity seed".replace(flags.over, "")
         data = describe(flags, f"over values rounds steps {shared}")
-        files.save(flags.json, dict(data, kind=f"sweep over {flags.over}", series=series))
+        results.save(flags.json, dict(data, kind=f"sweep over {flags.over}", series=series))
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ The file that --json names opens in chrome://tracing and in https://ui.perfetto.
 import numpy as np
 
 import common
-from going_further import files, variants
+from going_further import results, variants
 from going_further.provenance import describe
 from support import print_device, tf
 from support.device import device
@@ -197,7 +197,7 @@ def parse_flags():
     parser.add("--json", metavar="FILE", help="write a Chrome trace there")
     parser.add_shared("batch_size read_latency_ms latency_every capacity seed")
     flags = parser.parse()
-    files.check_output(parser, flags.json, "trace")
+    results.check_output(parser, flags.json, "trace")
     return flags
 
 
@@ -224,7 +224,7 @@ def main():
     if flags.json:
         data = describe(flags, "steps batch_size read_latency_ms latency_every capacity seed")
         data.update(kind="trace", traceEvents=events, displayTimeUnit="ms", paces=paces)
-        files.save(flags.json, data)
+        results.save(flags.json, data)
 
 
 if __name__ == "__main__":

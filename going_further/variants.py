@@ -7,8 +7,8 @@ import common
 from support import session_config, tf
 from support.cores import cores
 
-# Each takes a SimpleNamespace of batch_size, capacity, threads, read_latency_ms and latency_every,
-# and returns (x, y_true, the two tensors to feed to them or None).
+# Each takes the flags, and returns (x, y_true, next_feed): next_feed(sess) gives the feed_dict of a
+# step. It is None where nothing is fed.
 
 
 def no_input(case):
@@ -23,7 +23,7 @@ def feed_dict(case):
     y_batch = common.label(x_batch)
     x = tf.placeholder(tf.float32, x_batch.get_shape(), name="x")
     y_true = tf.placeholder(tf.float32, y_batch.get_shape(), name="y_true")
-    return x, y_true, [x_batch, y_batch]
+    return x, y_true, lambda sess: dict(zip([x, y_true], sess.run([x_batch, y_batch])))
 
 
 def queue(case):
@@ -121,12 +121,14 @@ class Variant:
     """A way to feed the model, in a graph and a session of its own.
 
     Args:
-      flags: the flags: batch_size, capacity, read_latency_ms, latency_every and seed.
+      flags: the flags: batch_size, capacity, read_latency_ms, latency_every and seed; and those
+        that feed asks for.
       coord: the tf.train.Coordinator of its threads, if it has any.
       feed: one of the functions above; None to read, and train nothing.
       threads: how many read.
       use_callable: whether to run steps through Session.make_callable.
       session_class: tf.Session, or one derived from it.
+      model: what it trains, a function such as common.build_model().
 
     Attributes:
       sess: the session.
@@ -141,35 +143,30 @@ class Variant:
         threads=1,
         use_callable=False,
         session_class=None,
+        model=common.build_model,
     ):
-        case = types.SimpleNamespace(
-            batch_size=flags.batch_size,
-            capacity=flags.capacity,
-            threads=threads,
-            read_latency_ms=flags.read_latency_ms,
-            latency_every=flags.latency_every,
-        )
+        case = types.SimpleNamespace(**dict(vars(flags), threads=threads))
         self._prefetched = flags.capacity + threads  # at most
         with tf.Graph().as_default() as graph:
             tf.set_random_seed(flags.seed)
             if feed:
                 with tf.name_scope("input"), tf.device("/cpu:0"):
-                    x, y_true, source = feed(case)
-                train_step, loss, _ = common.build_model(x, y_true)
+                    x, y_true, next_feed = feed(case)
+                train_step, loss, _ = model(x, y_true)
                 fetches = [train_step, loss]
             else:
                 x_batch = _read(case)
-                source, fetches = None, tf.group(x_batch, common.label(x_batch))
-            init = [tf.global_variables_initializer(), tf.tables_initializer()]
+                next_feed, fetches = None, tf.group(x_batch, common.label(x_batch))
+            init = [tf.global_variables_initializer(), tf.local_variables_initializer()]
+            init.append(tf.tables_initializer())
             sess = (session_class or tf.Session)(graph=graph, config=session_config(case))
             sess.run(init)
             tf.train.start_queue_runners(sess, coord)
 
-        if source:
+        if next_feed:
 
             def step():
-                x_value, y_value = sess.run(source)
-                return sess.run(fetches, feed_dict={x: x_value, y_true: y_value})
+                return sess.run(fetches, feed_dict=next_feed(sess))
 
         elif use_callable:
             step = sess.make_callable(fetches)

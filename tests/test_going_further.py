@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from conftest import ROOT, SCRIPTS, Copy
-from going_further import benchmark, files, refills, summary, trace, variants
+from going_further import benchmark, refills, results, summary, trace, variants
 from support import flags as command_line
 from support import tf
 
@@ -604,7 +604,7 @@ def test_missing_matplotlib(copy):
 
 
 def check_output(path, kind):
-    files.check_output(command_line.Parser("A script."), str(path), kind)
+    results.check_output(command_line.Parser("A script."), str(path), kind)
 
 
 def test_output_replaces_nothing_else(tmp_path, capsys):
@@ -625,7 +625,7 @@ def test_output_replaces_nothing_else(tmp_path, capsys):
 
 def test_output_is_written_as_a_whole_or_not_at_all(tmp_path, capsys):
     path = tmp_path / "x.json"
-    with pytest.raises(SystemExit, match="is not written: No space left"), files.written(
+    with pytest.raises(SystemExit, match="is not written: No space left"), results.written(
         str(path)
     ) as part:
         with open(part, "w") as file:
@@ -634,7 +634,7 @@ def test_output_is_written_as_a_whole_or_not_at_all(tmp_path, capsys):
     assert list(tmp_path.iterdir()) == []
     path.mkdir()
     with pytest.raises(SystemExit, match="is not written: Is a directory"):
-        files.save(str(path), {})
+        results.save(str(path), {})
     assert list(tmp_path.iterdir()) == [path]
     assert capsys.readouterr().out == ""
 

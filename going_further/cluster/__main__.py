@@ -6,7 +6,7 @@ rounds it also reckons what the cluster costs.
 
 import sys
 
-from going_further import files
+from going_further import results
 from going_further.cluster import cost, hiding
 from going_further.cluster.rounds import SHARED, one_round
 from going_further.cluster.tables import TOGETHER, rows, table
@@ -37,7 +37,7 @@ def parse():
     flags = parser.parse()
     if flags.checkpoint_dir and flags.rounds > 1:
         parser.error("with --checkpoint_dir, --rounds is 1: a second would have no steps left")
-    files.check_output(parser, flags.json, "cluster")
+    results.check_output(parser, flags.json, "cluster")
     return flags
 
 
@@ -68,7 +68,7 @@ def main():
         print('What the cluster itself costs: make cluster CLUSTER_FLAGS="--workers 1 --rounds 5"')
     if flags.json:
         names = " ".join([*SHARED, "workers", "rounds"])
-        files.save(flags.json, dict(data, **describe(flags, names)))
+        results.save(flags.json, dict(data, **describe(flags, names)))
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ import re
 import socket
 import sys
 
-from going_further import files
+from going_further import results
 from support import flags
 
 JOBS = ("ps", "worker")
@@ -69,7 +69,7 @@ def parse(doc, environ=os.environ):
             flags.folder(given.checkpoint_dir)
         except argparse.ArgumentTypeError as error:
             parser.error(f"argument --checkpoint_dir: {error}")
-    files.check_output(parser, given.json, "worker")
+    results.check_output(parser, given.json, "worker")
     _check_hosts(member)
     _check_port(member)
     return given, member

@@ -3,7 +3,7 @@
 import os
 import sys
 
-from going_further import files
+from going_further import results
 from going_further.figures import batch_size, overlap, read_latency, refills, variants, versions
 from going_further.figures.style import STYLE
 from support.flags import Parser
@@ -47,10 +47,10 @@ def main():
             continue
         with matplotlib.rc_context(STYLE):
             figure = Figure(constrained_layout=True)
-            with files.load(path, kind) as data:
+            with results.load(path, kind) as data:
                 draw(figure, data)
             drawn.append(os.path.join(flags.dir, picture))
-            with files.written(drawn[-1]) as part:
+            with results.written(drawn[-1]) as part:
                 figure.savefig(part, format="png", metadata={"Software": None})
     if not drawn:
         sys.exit(1)

@@ -8,7 +8,7 @@ import os
 import random
 import shutil
 
-from going_further import files
+from going_further import results
 from going_further.processes import run_silently
 from going_further.versions import environments
 from going_further.versions.releases import RELEASES, releases
@@ -34,7 +34,7 @@ def parse():
     parser.add("--steps", type=whole(1, 10**6), default=30, help="timed steps in a turn")
     parser.add("--json", metavar="FILE", help="keep each turn's figures there")
     flags = parser.parse()
-    files.check_output(parser, flags.json, "versions")
+    results.check_output(parser, flags.json, "versions")
     return flags
 
 
@@ -60,7 +60,7 @@ def measure(compared, folder, flags):
     if kept:
         print(f"Going on where a call was interrupted, after {kept} runs. To start afresh, remove")
         print(folder)
-    shuffle, results = random.Random(0).shuffle, {release.version: [] for release in compared}
+    shuffle, measured = random.Random(0).shuffle, {release.version: [] for release in compared}
     for number in range(1, flags.rounds + 1):
         order = list(compared)
         shuffle(order)  # so that none always follows the same one
@@ -69,16 +69,16 @@ def measure(compared, folder, flags):
             if not os.path.exists(path):
                 print(f"round {number} of {flags.rounds}: TensorFlow {release.version}")
                 run(release, path, flags)
-            with files.load(path, "benchmark") as result:
-                results[release.version].append(result)
-    return results
+            with results.load(path, "benchmark") as result:
+                measured[release.version].append(result)
+    return measured
 
 
-def merged(results):
+def merged(parts):
     """One release's results as one: its versions, and the turns of all of its rounds."""
-    names = results[0]["rounds"]
-    turns = {name: [turn for one in results for turn in one["rounds"][name]] for name in names}
-    return dict(results[0]["versions"], rounds=turns)
+    names = parts[0]["rounds"]
+    turns = {name: [turn for one in parts for turn in one["rounds"][name]] for name in names}
+    return dict(parts[0]["versions"], rounds=turns)
 
 
 def main():
@@ -88,14 +88,14 @@ def main():
     folder = os.path.join(
         environments.FOLDER, f"runs_of_{flags.turns}_turns_of_{flags.steps}_steps"
     )
-    results = measure(compared, folder, flags)
-    releases = [merged(results[release.version]) for release in compared]
+    measured = measure(compared, folder, flags)
+    releases = [merged(measured[release.version]) for release in compared]
     print("\n".join(table(releases)))
     if flags.json:
-        machine = results[compared[0].version][0]["machine"]
+        machine = measured[compared[0].version][0]["machine"]
         settings = {name: getattr(flags, name) for name in ("rounds", "turns", "steps")}
         data = {"kind": "versions", "machine": machine, "settings": settings, "releases": releases}
-        files.save(flags.json, data)
+        results.save(flags.json, data)
     shutil.rmtree(folder)
 
 
