@@ -1,0 +1,205 @@
+"""Ways to read the same files: batches of features and labels, shuffled, until the end.
+
+Each takes the files' paths and the flags, and returns (x, y_true, next_feed): float32 [batch,
+FEATURES] and float32 [batch, 1], of which the last may be smaller, and a function that gives the
+feed_dict of a step, None where nothing is fed. At the end an OutOfRangeError is raised.
+"""
+
+import itertools
+import random
+import sys
+import time
+
+import common
+from going_further import records
+from support import tf
+from support.flags import Parser, whole
+from support.tensorflow_api import load
+
+
+def queue(paths, flags):
+    """Examples are read and shuffled as strings, and decoded by the batch, all in threads."""
+    # Another order of the files in each epoch. After the last this queue is closed, and then, one
+    # after the other, those that are filled from it.
+    names = tf.train.string_input_producer(paths, flags.epochs, seed=flags.seed)
+    examples = tf.RandomShuffleQueue(
+        room(flags), flags.shuffle_examples, [tf.string], [[]], seed=flags.seed, name="examples"
+    )
+    # A run of the session for each example would cost more than feed_dict does.
+    enqueues = [examples.enqueue_many([read]) for read in reads(names, flags)]
+    tf.train.add_queue_runner(tf.train.QueueRunner(examples, enqueues))
+
+    batches = tf.FIFOQueue(flags.capacity, [tf.float32, tf.float32], name="batches")
+    enqueue = batches.enqueue(records.parse(examples.dequeue_up_to(flags.batch_size)))
+    tf.train.add_queue_runner(tf.train.QueueRunner(batches, [enqueue]))
+    return with_shapes(*batches.dequeue()) + (nothing_to_feed,)
+
+
+def shuffled_batches(paths, flags):
+    """Neighbours in a file stay together: what is shuffled is the files, and whole batches."""
+    names = tf.train.string_input_producer(paths, flags.epochs, seed=flags.seed)
+    kept = flags.shuffle_examples // flags.batch_size
+    batches = tf.RandomShuffleQueue(
+        kept + flags.capacity, kept, [tf.float32, tf.float32], seed=flags.seed, name="batches"
+    )
+    # A file's last batch is a smaller one, too.
+    enqueues = [batches.enqueue(records.parse(read)) for read in reads(names, flags)]
+    tf.train.add_queue_runner(tf.train.QueueRunner(batches, enqueues))
+    return with_shapes(*batches.dequeue()) + (nothing_to_feed,)
+
+
+def recipe(paths, flags):
+    """As TensorFlow's guides had it: one example at a time is read, decoded and enqueued."""
+    names = tf.train.string_input_producer(paths, flags.epochs, seed=flags.seed)
+    # A wait for each block, which makes every read ask Python whether it has to.
+    with tf.control_dependencies(common.waits(flags.read_latency_ms, flags.batch_size)):
+        _, example = tf.TFRecordReader().read(names)
+    x, y_true = records.parse(tf.expand_dims(example, 0))
+    x, y_true = tf.train.shuffle_batch(
+        [x[0], y_true[0]],
+        flags.batch_size,
+        capacity=room(flags),
+        min_after_dequeue=flags.shuffle_examples,
+        num_threads=flags.threads,
+        seed=flags.seed,
+        allow_smaller_final_batch=True,
+    )
+    return x, y_true, nothing_to_feed
+
+
+def tf_data(paths, flags):
+    """What replaced queues."""
+
+    def read(path):
+        blocks = tf.data.TFRecordDataset(path).batch(flags.batch_size).map(waited)
+        return blocks.prefetch(1).flat_map(tf.data.Dataset.from_tensor_slices)
+
+    def waited(block):
+        with tf.control_dependencies(common.waits(flags.read_latency_ms)):
+            return tf.identity(block)
+
+    names = tf.data.Dataset.from_tensor_slices(paths).shuffle(len(paths), flags.seed)
+    dataset = names.repeat(flags.epochs)
+    # From so many files by turns.
+    dataset = dataset.interleave(
+        read if flags.read_latency_ms else tf.data.TFRecordDataset, flags.threads
+    )
+    if flags.shuffle_examples:
+        dataset = dataset.shuffle(flags.shuffle_examples, flags.seed)
+    dataset = dataset.batch(flags.batch_size).map(records.parse, flags.threads)
+    iterator = dataset.prefetch(flags.capacity).make_initializable_iterator()
+    tf.add_to_collection(tf.GraphKeys.TABLE_INITIALIZERS, iterator.initializer)
+    return iterator.get_next() + (nothing_to_feed,)
+
+
+def feed_dict(paths, flags):
+    """Python reads and shuffles, and feeds strings: to decode them itself would take longer."""
+    fed = tf.placeholder(tf.string, [None], name="examples")
+    x, y_true = records.parse(fed)
+    examples = shuffled(examples_of(paths, flags), flags)
+
+    def next_feed():
+        batch = list(itertools.islice(examples, flags.batch_size))
+        if not batch:
+            raise tf.errors.OutOfRangeError(None, None, "no more examples")
+        return {fed: batch}
+
+    return x, y_true, next_feed
+
+
+# ------------------------------------------------------------------ what several of them need
+
+
+def reads(names, flags):
+    """A list of string [n] tensors, one for each thread: the next examples of its file.
+
+    n is batch_size, or what is left of the file.
+    """
+    found = []
+    for _ in range(flags.threads):
+        reader = tf.TFRecordReader()  # each has a file of its own
+        with tf.control_dependencies(common.waits(flags.read_latency_ms)):
+            found.append(reader.read_up_to(names, flags.batch_size)[1])
+    return found
+
+
+def room(flags):
+    """How many examples fit in a queue that shuffles: some more than always stay in it."""
+    return flags.shuffle_examples + 4 * flags.batch_size
+
+
+def with_shapes(x, y_true):
+    """The two, with their shapes. A queue of batches that differ in size knows none."""
+    x.set_shape([None, common.FEATURES])
+    y_true.set_shape([None, 1])
+    return x, y_true
+
+
+def nothing_to_feed():
+    """The next_feed of what is in the graph."""
+
+
+# ------------------------------------------------------------------ feed_dict's reader
+
+
+def examples_of(paths, flags):
+    """Yields: the Examples of all epochs, as bytes."""
+    shuffle = random.Random(flags.seed).shuffle
+    for _ in range(flags.epochs):
+        order = list(paths)
+        shuffle(order)
+        for path in order:
+            for number, example in enumerate(tf.python_io.tf_record_iterator(path)):
+                if number % flags.batch_size == 0:
+                    time.sleep(flags.read_latency_ms / 1000.0)
+                yield example
+
+
+def shuffled(items, flags):
+    """Yields: the items, each when its place is drawn of the shuffle_examples that wait."""
+    draw, waiting = random.Random(flags.seed), []
+    for item in items:
+        waiting.append(item)
+        if len(waiting) > flags.shuffle_examples:
+            place = draw.randrange(len(waiting))
+            waiting[place], waiting[-1] = waiting[-1], waiting[place]
+            yield waiting.pop()
+    draw.shuffle(waiting)
+    yield from waiting
+
+
+# ------------------------------------------------------------------ the command line
+
+INPUTS = {
+    "queue": queue,
+    "shuffled_batches": shuffled_batches,
+    "recipe": recipe,
+    "tf_data": tf_data,
+    "feed_dict": feed_dict,
+}
+
+
+def parse_flags(doc):
+    """Read the command line of a script that trains on files."""
+    parser = Parser(doc)
+    parser.add("--data_dir", default="data", metavar="DIR", help="the folder of the files")
+    parser.add("--epochs", type=whole(1, 10**6), default=3, help="how often each example is read")
+    names = f"{', '.join(list(INPUTS)[:-1])} or feed_dict"
+    parser.add("--input", choices=list(INPUTS), default="queue", metavar="NAME", help=names)
+    parser.add(
+        "--shuffle_examples",
+        type=whole(0, 10**7),
+        default=4096,
+        help="examples that wait, of which the next one is drawn",
+    )
+    parser.add_argument(
+        "--skip_damaged",
+        action="store_true",
+        help="train on what can be read, and say what can't; reads all files once beforehand",
+    )
+    parser.add_shared("batch_size read_latency_ms threads capacity seed", threads=2)
+    flags = parser.parse()
+    load(tf_print=False)  # else the log of 1.0 tells of each damaged record in its own words
+    if flags.input == "tf_data" and not hasattr(tf, "data"):
+        sys.exit(f"TensorFlow {tf.__version__} has no tf.data: it came with 1.4.")
+    return flags
