@@ -1,8 +1,8 @@
 """Ways to read the same files: batches of features and labels, shuffled, until the end.
 
-Each takes the files' paths and the flags, and returns (x, y_true, next_feed): float32 [batch,
-FEATURES] and float32 [batch, 1], of which the last may be smaller, and a function that gives the
-feed_dict of a step, None where nothing is fed. At the end an OutOfRangeError is raised.
+Each takes the files' paths, the flags, and a function such as records.parse(). It returns (x,
+y_true, next_feed): two tensors of a batch, which may be smaller at the end, and a function that
+gives the feed_dict of a step, None where nothing is fed. At the end an OutOfRangeError is raised.
 """
 
 import itertools
@@ -17,7 +17,7 @@ from support.flags import Parser, whole
 from support.tensorflow_api import load
 
 
-def queue(paths, flags):
+def queue(paths, flags, parse=records.parse):
     """Examples are read and shuffled as strings, and decoded by the batch, all in threads."""
     # Another order of the files in each epoch. After the last this queue is closed, and then, one
     # after the other, those that are filled from it.
@@ -29,32 +29,33 @@ def queue(paths, flags):
     enqueues = [examples.enqueue_many([read]) for read in reads(names, flags)]
     tf.train.add_queue_runner(tf.train.QueueRunner(examples, enqueues))
 
-    batches = tf.FIFOQueue(flags.capacity, [tf.float32, tf.float32], name="batches")
-    enqueue = batches.enqueue(records.parse(examples.dequeue_up_to(flags.batch_size)))
-    tf.train.add_queue_runner(tf.train.QueueRunner(batches, [enqueue]))
-    return with_shapes(*batches.dequeue()) + (nothing_to_feed,)
+    parsed = parse(examples.dequeue_up_to(flags.batch_size))
+    # Two components, features and label, which go in and come out together.
+    batches = tf.FIFOQueue(flags.capacity, [one.dtype for one in parsed], name="batches")
+    tf.train.add_queue_runner(tf.train.QueueRunner(batches, [batches.enqueue(parsed)]))
+    return with_shapes_of(parsed, batches.dequeue()) + (nothing_to_feed,)
 
 
-def shuffled_batches(paths, flags):
+def shuffled_batches(paths, flags, parse=records.parse):
     """Neighbours in a file stay together: what is shuffled is the files, and whole batches."""
     names = tf.train.string_input_producer(paths, flags.epochs, seed=flags.seed)
-    kept = flags.shuffle_examples // flags.batch_size
+    parsed = [parse(read) for read in reads(names, flags)]  # a file's last batch is smaller, too
+    dtypes, kept = [one.dtype for one in parsed[0]], flags.shuffle_examples // flags.batch_size
     batches = tf.RandomShuffleQueue(
-        kept + flags.capacity, kept, [tf.float32, tf.float32], seed=flags.seed, name="batches"
+        kept + flags.capacity, kept, dtypes, seed=flags.seed, name="batches"
     )
-    # A file's last batch is a smaller one, too.
-    enqueues = [batches.enqueue(records.parse(read)) for read in reads(names, flags)]
+    enqueues = [batches.enqueue(batch) for batch in parsed]
     tf.train.add_queue_runner(tf.train.QueueRunner(batches, enqueues))
-    return with_shapes(*batches.dequeue()) + (nothing_to_feed,)
+    return with_shapes_of(parsed[0], batches.dequeue()) + (nothing_to_feed,)
 
 
-def recipe(paths, flags):
+def recipe(paths, flags, parse=records.parse):
     """As TensorFlow's guides had it: one example at a time is read, decoded and enqueued."""
     names = tf.train.string_input_producer(paths, flags.epochs, seed=flags.seed)
     # A wait for each block, which makes every read ask Python whether it has to.
     with tf.control_dependencies(common.waits(flags.read_latency_ms, flags.batch_size)):
         _, example = tf.TFRecordReader().read(names)
-    x, y_true = records.parse(tf.expand_dims(example, 0))
+    x, y_true = parse(tf.expand_dims(example, 0))
     x, y_true = tf.train.shuffle_batch(
         [x[0], y_true[0]],
         flags.batch_size,
@@ -67,7 +68,7 @@ def recipe(paths, flags):
     return x, y_true, nothing_to_feed
 
 
-def tf_data(paths, flags):
+def tf_data(paths, flags, parse=records.parse):
     """What replaced queues."""
 
     def read(path):
@@ -86,16 +87,16 @@ def tf_data(paths, flags):
     )
     if flags.shuffle_examples:
         dataset = dataset.shuffle(flags.shuffle_examples, flags.seed)
-    dataset = dataset.batch(flags.batch_size).map(records.parse, flags.threads)
+    dataset = dataset.batch(flags.batch_size).map(parse, flags.threads)
     iterator = dataset.prefetch(flags.capacity).make_initializable_iterator()
     tf.add_to_collection(tf.GraphKeys.TABLE_INITIALIZERS, iterator.initializer)
     return iterator.get_next() + (nothing_to_feed,)
 
 
-def feed_dict(paths, flags):
+def feed_dict(paths, flags, parse=records.parse):
     """Python reads and shuffles, and feeds strings: to decode them itself would take longer."""
     fed = tf.placeholder(tf.string, [None], name="examples")
-    x, y_true = records.parse(fed)
+    x, y_true = parse(fed)
     examples = shuffled(examples_of(paths, flags), flags)
 
     def next_feed():
@@ -128,11 +129,11 @@ def room(flags):
     return flags.shuffle_examples + 4 * flags.batch_size
 
 
-def with_shapes(x, y_true):
-    """The two, with their shapes. A queue of batches that differ in size knows none."""
-    x.set_shape([None, common.FEATURES])
-    y_true.set_shape([None, 1])
-    return x, y_true
+def with_shapes_of(parsed, dequeued):
+    """What is dequeued, with the shapes it had: a queue of batches that differ in size has none."""
+    for before, after in zip(parsed, dequeued):
+        after.set_shape(before.get_shape())
+    return tuple(dequeued)
 
 
 def nothing_to_feed():

@@ -1,0 +1,231 @@
+"""What users of TensorFlow 1.x complained of, measured on records like MNIST's.
+
+Each complaint is of records that are read one at a time, or of a queue of decoded examples.
+Each is timed beside what mends it, and beside arrays in memory that are fed. The model is that of
+the complaint tensorflow#837: two hidden layers of 512, a softmax over 10, gradient descent.
+"""
+
+import functools
+import os
+import tempfile
+
+import numpy as np
+
+import common
+from going_further import file_inputs, results
+from going_further.measuring import measure
+from going_further.provenance import describe
+from going_further.spread import in_words, quartiles
+from going_further.variants import Variant
+from support import print_device, tf
+from support.flags import Parser, whole
+
+PIXELS, CLASSES, EXAMPLES = 784, 10, 20000
+MEMORY, FILES = "arrays in memory", "strings from the file"
+
+# ------------------------------------------------------------------ the records and the model
+
+
+def draw(seed):
+    """Images like MNIST's: uint8 [EXAMPLES, PIXELS], and int64 [EXAMPLES], each below CLASSES."""
+    random = np.random.RandomState(seed)
+    return (
+        random.randint(0, 256, [EXAMPLES, PIXELS]).astype(np.uint8),
+        random.randint(0, CLASSES, EXAMPLES).astype(np.int64),
+    )
+
+
+def write(path, images, labels):
+    """Write them as the guides' convert_to_records did: an image's bytes, and its label."""
+    with tf.python_io.TFRecordWriter(path) as writer:
+        for image, label in zip(images, labels):
+            bytes_list = tf.train.BytesList(value=[image.tobytes()])
+            kept = {
+                "image_raw": tf.train.Feature(bytes_list=bytes_list),
+                "label": tf.train.Feature(int64_list=tf.train.Int64List(value=[label])),
+            }
+            example = tf.train.Example(features=tf.train.Features(feature=kept))
+            writer.write(example.SerializeToString())
+
+
+def parse(serialized):
+    """float32 [batch, PIXELS] from -0.5 to 0.5, and int64 [batch], from string [batch]."""
+    wanted = {
+        "image_raw": tf.FixedLenFeature([], tf.string),
+        "label": tf.FixedLenFeature([], tf.int64),
+    }
+    found = tf.parse_example(serialized, wanted)
+    pixels = tf.reshape(tf.decode_raw(found["image_raw"], tf.uint8), [-1, PIXELS])
+    return scaled(pixels), found["label"]
+
+
+def scaled(pixels):
+    """float32 from -0.5 to 0.5, from uint8."""
+    return tf.cast(pixels, tf.float32) / 255 - 0.5
+
+
+def build_model(x, y_true):
+    """As common.build_model(), for these records."""
+    with tf.variable_scope("model"):
+        hidden = tf.nn.relu(common.dense(x, 512, "hidden1", seed=2))
+        hidden = tf.nn.relu(common.dense(hidden, 512, "hidden2", seed=3))
+        logits = common.dense(hidden, CLASSES, "logits", seed=4)
+    losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels=y_true, logits=logits)
+    loss = tf.reduce_mean(losses)
+    return tf.train.GradientDescentOptimizer(0.01).minimize(loss), loss, None
+
+
+# ------------------------------------------------------------------ ways to read them
+
+
+def fed_from_memory(images, labels, case):
+    """Nothing is read or decoded: the arrays are there, and a batch of them is fed."""
+    x = tf.placeholder(tf.float32, [None, PIXELS])
+    y_true = tf.placeholder(tf.int64, [None])
+    scaled_images = images.astype(np.float32) / 255 - 0.5
+    random = np.random.RandomState(case.seed)
+
+    def next_feed(_):
+        chosen = random.randint(0, EXAMPLES, case.batch_size)
+        return {x: scaled_images[chosen], y_true: labels[chosen]}
+
+    return x, y_true, next_feed
+
+
+def fed_from_files(path, case):
+    """As file_inputs.feed_dict() does."""
+    x, y_true, next_feed = file_inputs.feed_dict([path], case, parse)
+    return x, y_true, lambda sess: next_feed()
+
+
+def from_file(read, path, case):
+    """An input of file_inputs.py that feeds nothing."""
+    return read([path], case, parse)[:2] + (None,)
+
+
+def strings_one_by_one(path, case):
+    """Strings are read and enqueued one at a time, but decoded by the batch."""
+    names = tf.train.string_input_producer([path], case.epochs)
+    _, example = tf.TFRecordReader().read(names)
+    return parse(_shuffled(example, case, enqueue_many=False)) + (None,)
+
+
+def strings_many_at_once(path, case):
+    """The same with read_up_to(), and many enqueued at once."""
+    names = tf.train.string_input_producer([path], case.epochs)
+    _, examples = tf.TFRecordReader().read_up_to(names, case.batch_size)
+    return parse(_shuffled(examples, case, enqueue_many=True)) + (None,)
+
+
+def decoded_examples(path, case):
+    """Examples are decoded and enqueued by the batch, and gathered again by the training step."""
+    names = tf.train.string_input_producer([path], case.epochs)
+    _, examples = tf.TFRecordReader().read_up_to(names, case.batch_size)
+    x, y_true = _shuffled(list(parse(examples)), case, enqueue_many=True)
+    return x, y_true, None
+
+
+def _shuffled(tensors, case, enqueue_many):
+    return tf.train.shuffle_batch(
+        tensors if isinstance(tensors, list) else [tensors],
+        case.batch_size,
+        capacity=file_inputs.room(case),
+        min_after_dequeue=case.shuffle_examples,
+        num_threads=case.threads,
+        enqueue_many=enqueue_many,
+    )
+
+
+# Which complaint it is, the words of the table, the way to read, and how many threads do. The
+# guides had two. There is one file, so that a second reader would have nothing to do.
+COMPLAINTS = [
+    ("#837", "the guides' recipe", functools.partial(from_file, file_inputs.recipe), 2),
+    ("#6845", "strings one by one", strings_one_by_one, 2),
+    ("#11164", "strings, read_up_to", strings_many_at_once, 1),
+    ("#7817", "decoded examples in the queue", decoded_examples, 1),
+    ("mended", "examples shuffled", functools.partial(from_file, file_inputs.queue), 1),
+    ("mended", "batches shuffled", functools.partial(from_file, file_inputs.shuffled_batches), 1),
+]
+
+
+def copies_read(path, reads=4):
+    """#7916: how often one epoch gives each record, where one reader has several read ops."""
+    with tf.Graph().as_default(), tf.Session() as sess:
+        names = tf.train.string_input_producer([path], num_epochs=1)
+        reader = tf.TFRecordReader()
+        several = tf.stack([reader.read(names)[1] for _ in range(reads)])
+        sess.run(tf.local_variables_initializer())
+        coord = tf.train.Coordinator()
+        threads = tf.train.start_queue_runners(sess, coord)
+        found = []
+        with coord.stop_on_exception():
+            while not coord.should_stop():
+                found += sess.run(several).tolist()
+        coord.join(threads)
+    return len(found) / len(set(found))
+
+
+# ------------------------------------------------------------------ what it comes to
+
+
+def table(rounds, copies):
+    """Lines of text.
+
+    Args:
+      rounds: {a row's name: [{"ms", "cpu_ms"} of a step, one for each round]}.
+      copies: what copies_read() returns.
+    """
+    columns = "{:<8}{:<29}{:>19}{:>18}{:>18}".format
+    lines = [columns("", "", "ms/step", "of memory", "of file")]
+    for complaint, name in [("fed", MEMORY), ("fed", FILES)] + [one[:2] for one in COMPLAINTS]:
+        ms = [turn["ms"] for turn in rounds[name]]
+        ratios = [
+            in_words(quartiles([a / b["ms"] for a, b in zip(ms, rounds[other])]))
+            if name != other
+            else ""
+            for other in (MEMORY, FILES)
+        ]
+        lines.append(columns(complaint, name, in_words(quartiles(ms)), *ratios).rstrip())
+    return lines + [
+        "(Medians, and in brackets the quartiles, of the rounds and of their ratios to what is fed,",
+        "from memory and from the file.)",
+        f"#7916: one reader with four read ops gave each record {copies:g} times.",
+    ]
+
+
+def main():
+    parser = Parser(__doc__)
+    parser.add("--rounds", type=whole(1, 10**6), default=20, help="turns of each way")
+    parser.add("--steps", type=whole(1, 10**6), default=30, help="timed steps in a turn")
+    parser.add("--json", metavar="FILE", help="keep each round's figures there")
+    parser.add_shared("batch_size capacity seed")
+    flags = parser.parse()
+    results.check_output(parser, flags.json, "complaints")
+    flags.read_latency_ms, flags.latency_every = 0, 1
+    flags.epochs, flags.shuffle_examples = 10**6, 1000  # the guide's min_after_dequeue
+    print_device()
+    images, labels = draw(flags.seed)
+    with tempfile.TemporaryDirectory() as folder:
+        path = os.path.join(folder, "train.tfrecords")
+        write(path, images, labels)
+        copies = copies_read(path)
+        ways = [(name, functools.partial(read, path), n) for _, name, read, n in COMPLAINTS]
+        ways.append((MEMORY, functools.partial(fed_from_memory, images, labels), 1))
+        ways.append((FILES, functools.partial(fed_from_files, path), 1))
+        coord = tf.train.Coordinator(clean_stop_exception_types=())
+        with coord.stop_on_exception():
+            variants = {
+                name: Variant(flags, coord, feed, threads, model=build_model)
+                for name, feed, threads in ways
+            }
+            rounds = measure(variants, flags, wait_ms=0)
+        coord.request_stop()
+        coord.join()
+    print("\n".join(table(rounds, copies)))
+    if flags.json:
+        data = describe(flags, "rounds steps batch_size capacity seed")
+        results.save(flags.json, dict(data, kind="complaints", rounds=rounds, copies=copies))
+
+
+if __name__ == "__main__":
+    main()
