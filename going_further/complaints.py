@@ -187,8 +187,8 @@ def table(rounds, copies):
         ]
         lines.append(columns(complaint, name, in_words(quartiles(ms)), *ratios).rstrip())
     return lines + [
-        "(Medians, and in brackets the quartiles, of the rounds and of their ratios to what is fed,",
-        "from memory and from the file.)",
+        "(Medians, and in brackets the quartiles, of the rounds and of their ratios to what is fed",
+        "from memory, and from the file.)",
         f"#7916: one reader with four read ops gave each record {copies:g} times.",
     ]
 

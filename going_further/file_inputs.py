@@ -13,7 +13,7 @@ import time
 import common
 from going_further import records
 from support import tf
-from support.flags import Parser, whole
+from support.flags import Parser
 from support.tensorflow_api import load
 
 
@@ -183,22 +183,16 @@ INPUTS = {
 def parse_flags(doc):
     """Read the command line of a script that trains on files."""
     parser = Parser(doc)
-    parser.add("--data_dir", default="data", metavar="DIR", help="the folder of the files")
-    parser.add("--epochs", type=whole(1, 10**6), default=3, help="how often each example is read")
-    names = f"{', '.join(list(INPUTS)[:-1])} or feed_dict"
-    parser.add("--input", choices=list(INPUTS), default="queue", metavar="NAME", help=names)
-    parser.add(
-        "--shuffle_examples",
-        type=whole(0, 10**7),
-        default=4096,
-        help="examples that wait, of which the next one is drawn",
-    )
+    parser.add_shared("data_dir epochs")
+    inputs = f"{', '.join(list(INPUTS)[:-1])} or feed_dict"
+    parser.add("--input", choices=list(INPUTS), default="queue", metavar="NAME", help=inputs)
     parser.add_argument(
         "--skip_damaged",
         action="store_true",
         help="train on what can be read, and say what can't; reads all files once beforehand",
     )
-    parser.add_shared("batch_size read_latency_ms threads capacity seed", threads=2)
+    names = "shuffle_examples batch_size read_latency_ms threads capacity seed"
+    parser.add_shared(names, threads=2)
     flags = parser.parse()
     load(tf_print=False)  # else the log of 1.0 tells of each damaged record in its own words
     if flags.input == "tf_data" and not hasattr(tf, "data"):

@@ -185,18 +185,12 @@ def table(summary):
 
 def main():
     parser = Parser(__doc__)
-    parser.add("--data_dir", default="data", metavar="DIR", help="the folder of the files")
+    parser.add_shared("data_dir")
     parser.add("--rounds", type=whole(1, 10**6), default=20, help="turns of each variant")
     parser.add("--steps", type=whole(1, 10**6), default=30, help="timed steps in a turn")
-    parser.add(
-        "--shuffle_examples",
-        type=whole(0, 10**7),
-        default=4096,
-        help="examples that wait, of which the next one is drawn",
-    )
     parser.add_argument("--cold", action="store_true", help="drop the files from the page cache")
     parser.add("--json", metavar="FILE", help="keep each round's figures there")
-    parser.add_shared("batch_size read_latency_ms capacity seed")
+    parser.add_shared("shuffle_examples batch_size read_latency_ms capacity seed")
     flags = parser.parse()
     results.check_output(parser, flags.json, "files")
     flags.epochs, flags.latency_every = 10**6, 1  # the files never end, and each block waits

@@ -15,8 +15,6 @@ from going_further import records, results
 from support import tf
 from support.flags import Parser, folder, whole
 
-OVERHEAD = 16  # bytes that TFRecord adds to a record: its length and two checksums
-
 
 def names_of(flags):
     """The files' names. They tell all that decides what is in the files."""
@@ -76,7 +74,7 @@ def write(path, examples, update):
         with tf.python_io.TFRecordWriter(path) as writer:
             for example in examples:
                 writer.write(example)
-                size += len(example) + OVERHEAD
+                size += len(example) + records.OVERHEAD
                 update()
     except tf.errors.OpError as error:
         raise OSError(None, error.message) from error
@@ -103,7 +101,7 @@ def main():
     os.makedirs(flags.data_dir, exist_ok=True)
     (first,) = examples_of(0, 1, flags.seed)
     to_write = sum(sizes[number] for number in numbers)
-    check_disk(to_write * (len(first) + OVERHEAD), flags.data_dir)
+    check_disk(to_write * (len(first) + records.OVERHEAD), flags.data_dir)
     with tqdm(total=to_write, unit="example", leave=False, disable=None) as bar:
         for number in numbers:
             path = os.path.join(flags.data_dir, names[number])

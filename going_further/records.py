@@ -16,6 +16,8 @@ from support import tf
 
 SUFFIX = ".tfrecord"
 
+OVERHEAD = 16  # bytes that TFRecord adds to a record: its length and two checksums
+
 # What an Example holds, and how many float32 numbers of it. The label is 0 or 1.
 FORM = {"features": FEATURES, "label": 1}
 
@@ -93,7 +95,12 @@ def unreadable(path):
         return "no permission to read it"
     if not status.st_size:
         return "it is empty"
+    if status.st_size < OVERHEAD:
+        return NO_RECORDS
     return None
+
+
+NO_RECORDS = "it is no TFRecord file, or its first record is damaged"
 
 
 # ------------------------------------------------------------------ what ails a file
@@ -107,19 +114,21 @@ def problem(path, at_most=None):
     words = unreadable(path)
     if words:
         return words
-    number = 0
+    number = size = 0
     try:
         some = itertools.islice(tf.python_io.tf_record_iterator(path), at_most)
         for number, record in enumerate(some, 1):
             words = fault(record)
             if words:
                 return f"record {number} {words}"
+            size += len(record) + OVERHEAD
     except tf.errors.DataLossError:
-        if not number:
-            return "it is no TFRecord file, or its first record is damaged"
-        return f"record {number + 1} is damaged"
+        return f"record {number + 1} is damaged" if number else NO_RECORDS
     except tf.errors.OpError as error:
         return error.message
+    if at_most is None and size < os.path.getsize(path):
+        # TensorFlow takes a record of which there are less than 12 bytes for the file's end.
+        return f"record {number + 1} is damaged"
     return None
 
 

@@ -121,7 +121,7 @@ def table(ways):
 
 def main():
     parser = Parser(__doc__)
-    parser.add("--data_dir", default="data", metavar="DIR", help="the folder of the files")
+    parser.add_shared("data_dir")
     parser.add("--rounds", type=whole(1, 10**6), default=20, help="turns of each way")
     parser.add("--steps", type=whole(1, 10**6), default=30, help="timed steps in a turn")
     parser.add("--json", metavar="FILE", help="keep the figures there")

@@ -86,6 +86,13 @@ SHARED = {
         "default": 0,
         "help": "the same seed draws the same numbers again",
     },
+    "data_dir": {"default": "data", "metavar": "DIR", "help": "the folder of the files to read"},
+    "epochs": {"type": whole(1, 10**6), "default": 3, "help": "how often each example is read"},
+    "shuffle_examples": {
+        "type": whole(0, 10**7),
+        "default": 4096,
+        "help": "examples that wait, of which the next one is drawn",
+    },
     "log_dir": {
         "type": folder,
         "metavar": "DIR",

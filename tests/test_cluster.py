@@ -6,11 +6,14 @@ import signal
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 
 from cluster_tools import STARTS, STEP, Cluster, cluster_fixture, network_fixture, steps_of, until  # noqa: F401
 from conftest import Copy
+from going_further import records
 from going_further.cluster.task import find_checkpoint
+from support import tf
 
 pytestmark = pytest.mark.xdist_group("cluster")
 
@@ -290,3 +293,75 @@ def test_network_fails_and_comes_back(both_train):
     for worker in workers:
         worker.goes_on()
         assert not any("Traceback" in line for line in worker.lines)
+
+
+# ------------------------------------------------------------------ files
+
+SEEN = r"^examples seen by this worker: (\d+), that is 2 times (\d+)$"
+
+
+@pytest.fixture
+def files(tmp_path):
+    """A folder with 5 files of 20 examples each."""
+    folder = tmp_path / "files"
+    folder.mkdir()
+    for number in range(5):
+        with tf.python_io.TFRecordWriter(str(folder / "{}.tfrecord".format(number))) as writer:
+            for _ in range(20):
+                writer.write(records.example(np.ones(1024, np.float32), 1))
+    return folder
+
+
+def test_workers_read_each_example_as_often_as_asked(cluster, files):
+    two = cluster(2)
+    flags = ("--data_dir", files, "--epochs", 2, "--shuffle_examples", 10)
+    two.start("ps", 0)
+    workers = [two.start("worker", index, *flags) for index in range(2)]
+    seen = []
+    for worker, share in zip(workers, (3, 2)):
+        status, lines = worker.finish()
+        assert status == 0, lines
+        assert lines[0] == "reads {} of 5 files, so often: 2".format(share)
+        (found,) = re.findall(SEEN, "\n".join(lines), re.M)
+        assert int(found[1]) == 20 * share
+        seen.append(int(found[0]))
+    assert sum(seen) == 2 * 100
+    assert two.checkpoint() > 0
+
+
+def test_too_few_files_are_said_at_once(cluster, files):
+    for path in sorted(files.iterdir())[1:]:
+        path.unlink()
+    status, lines = cluster(2).start("worker", 1, "--data_dir", files).finish()
+    assert status == 1
+    assert lines == ["{} has 1 file, too few for 2 workers: each needs one.".format(files)]
+
+
+def test_a_worker_that_starts_again_reads_its_files_again(cluster, files):
+    two = cluster(2)
+    two.start("ps", 0)
+    chief = two.start("worker", 0, "--data_dir", files, "--epochs", 10**6)
+    flags = ("--data_dir", files, "--epochs", 10**6, "--log_steps", 1)
+    killed = two.start("worker", 1, *flags)
+    killed.goes_on()
+    killed.kill()
+    again = two.start("worker", 1, "--data_dir", files, "--epochs", 2)
+    status, lines = again.finish()
+    assert status == 0, lines
+    (found,) = re.findall(SEEN, "\n".join(lines), re.M)
+    assert int(found[0]) == 2 * 40  # all of its share, whatever it had read before
+    chief.goes_on()
+
+
+def test_a_damaged_file_is_named(cluster, files):
+    path = files / "1.tfrecord"
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(bytes(data))
+    two = cluster(2)
+    two.start("ps", 0)
+    chief = two.start("worker", 0, "--data_dir", files, "--epochs", 10**6)
+    status, lines = two.start("worker", 1, "--data_dir", files).finish()
+    assert status == 1
+    assert lines[-1] == "{}: record 11 is damaged".format(path)
+    chief.goes_on()

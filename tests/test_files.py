@@ -270,6 +270,14 @@ def cut(path):
     path.write_bytes(path.read_bytes()[:-1000])
 
 
+def cut_early(path):
+    path.write_bytes(path.read_bytes()[:-4150])  # of the last record 6 bytes are left
+
+
+def almost_empty(path):
+    path.write_bytes(b"1234567")
+
+
 def no_tfrecord(path):
     path.write_text("name,age\n" * 100)
 
@@ -315,6 +323,10 @@ FAULTS = {  # what is done to a file of 75 records: the words, what --skip_damag
         "it is no TFRecord file, or its first record is damaged",
         "1 of the records of {}, and what comes behind it",
     ),
+    almost_empty: (
+        "it is no TFRecord file, or its first record is damaged",
+        "{}: it is no TFRecord file, or its first record is damaged",
+    ),
     other_length: ("record 2 has 784 numbers as features, not 1024", "1 of the records of {}"),
     missing_feature: ("record 3 has no label", "1 of the records of {}"),
     no_example: ("record 1 is no tf.train.Example", "1 of the records of {}"),
@@ -348,6 +360,16 @@ def test_a_fault_is_one_line_that_names_the_file(faulty, fault):
     usable = 225 + USABLE.get(fault, 0)
     assert f"examples seen: {2 * usable}, that is 2 times {usable}\n" in stdout
     assert stdout.endswith("Left out: " + left_out.format(name) + "\n")
+
+
+def test_a_file_cut_between_two_records(faulty):
+    # TensorFlow takes it for whole. To know better, all files have to be read beforehand.
+    path = paths_of(faulty)[2]
+    cut_early(path)
+    status, stdout, stderr = train(faulty, "--epochs", 2, "--skip_damaged")
+    assert (status, stderr) == (0, "")
+    assert "examples seen: 598, that is 2 times 299\n" in stdout
+    assert stdout.endswith(f"1 of the records of data/{path.name}, and what comes behind it\n")
 
 
 @pytest.mark.parametrize("name", INPUTS)

@@ -4,21 +4,28 @@ The ps tasks keep the variables. Each worker has a queue and reads of its own, a
 variables without waiting for the other workers. Which task of which cluster it is, say the
 flags or the variable TF_CONFIG. Worker 0 sets up the model. Where it begins from step 0 it draws
 what 04 draws. The others, and a worker 0 that goes on from a checkpoint, draw other batches.
+
+With --data_dir each worker reads its share of the files there, and ends when it has read them
+--epochs times.
 """
 
 import json
 import random
 import sys
 import time
+from contextlib import ExitStack
 
 import common
+from going_further import file_inputs, records
 from going_further.cluster import losing, membership
+from going_further.cluster.shares import own_share
 from going_further.cluster.task import Task, find_checkpoint
 from support import print_device, tf
 from support.report import fill_line, summary_of_fill
 from support.watching import queue_watched
 
 FLAGS, member = membership.parse(__doc__)
+paths = own_share(FLAGS, member) if member.job == "worker" else []
 task = Task(FLAGS, member)
 if member.job == "ps":
     task.serve()
@@ -41,15 +48,23 @@ with tf.device(task.placement()):
         trainable=False,
         collections=[tf.GraphKeys.GLOBAL_VARIABLES, tf.GraphKeys.GLOBAL_STEP],
     )
-    with tf.name_scope("input"), tf.device("/cpu:0"):
-        x_batch = common.read_batch(FLAGS.batch_size, FLAGS.read_latency_ms)
-        queue = tf.FIFOQueue(FLAGS.capacity, [tf.float32], [x_batch.get_shape()])
-        tf.train.add_queue_runner(
-            tf.train.QueueRunner(queue, [queue.enqueue(x_batch)] * FLAGS.threads)
-        )
-        waiting = queue.size()
-        x = queue.dequeue(name="x")
-        y_true = common.label(x)
+    # Named in full: else a ps would keep what each worker counts for itself, such as its epochs.
+    with tf.name_scope("input"), tf.device(member.device + "/cpu:0"):
+        if paths:
+            x, y_true, _ = file_inputs.queue(paths, FLAGS)
+            waiting = None
+        else:
+            x_batch = common.read_batch(FLAGS.batch_size, FLAGS.read_latency_ms)
+            queue = tf.FIFOQueue(FLAGS.capacity, [tf.float32], [x_batch.get_shape()])
+            tf.train.add_queue_runner(
+                tf.train.QueueRunner(queue, [queue.enqueue(x_batch)] * FLAGS.threads)
+            )
+            waiting = queue.size()
+            x = queue.dequeue(name="x")
+            y_true = common.label(x)
+        local = [tf.GraphKeys.LOCAL_VARIABLES]  # each worker has its own
+        examples_seen = tf.Variable(0, trainable=False, collections=local, dtype=tf.int64)
+        count = tf.assign_add(examples_seen, tf.shape(x, out_type=tf.int64)[0])
 
     train_step, loss, accuracy = common.build_model(x, y_true)
     with tf.device(global_step.device), tf.control_dependencies([train_step]):
@@ -77,7 +92,7 @@ class Progress(tf.train.SessionRunHook):
 
 
 def train(sess, session):
-    """Train until the cluster has done FLAGS.steps steps.
+    """Train until the cluster has done FLAGS.steps steps, or this worker's files are read.
 
     Args:
       sess: the tf.train.MonitoredSession, for steps.
@@ -85,22 +100,23 @@ def train(sess, session):
 
     Returns: the worker's figures; None if a reader failed.
     """
-    done = session.run(global_step)
-    print(f"steps of the cluster: {done} of {FLAGS.steps}")
+    done, of_all = session.run(global_step), f" of {FLAGS.steps}" if FLAGS.steps else ""
+    print(f"steps of the cluster: {done}{of_all}")
     if member.is_chief and not FLAGS.checkpoint_dir:
         print("no --checkpoint_dir: nothing is kept")
     size = sum(4 * v.get_shape().num_elements() for v in tf.trainable_variables())  # float32
     print(f"a step gets {size} bytes of variables, and sends as many of gradients")
-    print("accuracy before: {:.3f}".format(session.run(accuracy)))
-    log_steps = FLAGS.log_steps or -(-FLAGS.steps // 10)
-    steps, logged, fill = 0, None, []
+    if not paths:  # whose examples are for training, each so often and no more
+        print("accuracy before: {:.3f}".format(session.run(accuracy)))
+    log_steps = FLAGS.log_steps or -(-(FLAGS.steps or 1000) // 10)
+    steps, logged, fill, accuracy_value = 0, None, [], None
 
     def is_left():
-        return done < FLAGS.steps and not sess.should_stop()
+        return not (FLAGS.steps and done >= FLAGS.steps or sess.should_stop())
 
     def step():
         nonlocal done, steps, logged
-        _, loss_value, done = sess.run([train_step, loss, steps_done])
+        _, loss_value, done, _ = sess.run([train_step, loss, steps_done, count])
         steps += 1
         # Others step too: the step that is a multiple of log_steps may be theirs.
         if (done - 1) // log_steps != logged:
@@ -110,19 +126,29 @@ def train(sess, session):
     if is_left():
         step()  # it is slow: it prepares the graph
     untimed = steps
-    with queue_watched(session, waiting, fill.append), common.Clock() as clock:
-        while is_left():
-            step()
+    watched = queue_watched(session, waiting, fill.append) if waiting is not None else ExitStack()
+    with watched, common.Clock() as clock:
+        try:
+            while is_left():
+                step()
+            ended = FLAGS.steps and done >= FLAGS.steps
+        except tf.errors.OutOfRangeError:
+            ended = bool(paths)
     end = time.monotonic()
-    if done < FLAGS.steps:
+    if not ended:
         return None  # the MonitoredSession raises the reader's error when it is left
     timed_steps = steps - untimed
-    accuracy_value = float(session.run(accuracy))
     print(f"time: {clock.seconds:.2f} s for {timed_steps} steps")
-    print(f"accuracy after: {accuracy_value:.3f}")
+    if paths:
+        seen = session.run(examples_seen)
+        each = f"{FLAGS.epochs} times {seen / FLAGS.epochs:g}"
+        print(f"examples seen by this worker: {seen}, that is {each}")
+    else:
+        accuracy_value = float(session.run(accuracy))
+        print(f"accuracy after: {accuracy_value:.3f}")
     if fill:
         print(fill_line(fill, FLAGS.capacity))
-    print(f"steps of the cluster: {done} of {FLAGS.steps}; of this worker: {steps}")
+    print(f"steps of the cluster: {done}{of_all}; of this worker: {steps}")
     return {
         "kind": "worker",
         "steps": steps,
@@ -136,7 +162,7 @@ def train(sess, session):
 
 
 watch, progress, figures = losing.Watch(task, checkpoint), Progress(), None
-with watch.watching():
+with records.blamed(paths), watch.watching():
     if not member.is_chief:
         task.wait_for_chief(watch)
     with tf.train.MonitoredTrainingSession(

@@ -54,6 +54,8 @@ def parse(doc, environ=os.environ):
     """
     parser = _parser(doc)
     given = parser.parse()
+    if given.steps is None and not given.data_dir:
+        given.steps = 5000
     if any(getattr(given, name) is not None for name in TASK_FLAGS):
         member = _from_flags(parser, given)
     else:
@@ -82,9 +84,15 @@ def _parser(doc):
     add("--task_index", type=flags.whole(0, 10**6), help="which of them, counted from 0")
     add("--ps_hosts", type=_hosts, metavar="HOST:PORT,...", help="where the ps tasks serve")
     add("--worker_hosts", type=_hosts, metavar="HOST:PORT,...", help="where the workers serve")
-    add("--steps", type=many, default=5000, help="training steps, of all workers together")
+    add(
+        "--steps",
+        type=many,
+        help="training steps, of all workers together (default: 5000; with --data_dir: until each "
+        "worker's files are read)",
+    )
     add("--log_steps", type=many, help="steps from a line to the next (default: a tenth of all)")
     parser.add_shared("batch_size read_latency_ms threads capacity seed")
+    parser.add_shared("data_dir epochs shuffle_examples", data_dir=None)
     add("--checkpoint_dir", metavar="DIR", help="where worker 0 keeps checkpoints, and finds them")
     add(
         "--save_secs",
