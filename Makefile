@@ -27,6 +27,12 @@ benchmark: .venv/ready
 	$(sweep) batch_size --steps 15 --json $(into)/batch_size.json
 	$(sweep) capacity --steps 40 --read_latency_ms 50 --latency_every 20 --json $(into)/capacity.json
 	.venv/bin/python -m going_further.figures --dir $(into)
+	.venv/bin/python -m going_further.make_files
+	.venv/bin/python -m going_further.files_benchmark --json $(into)/files.json
+	.venv/bin/python -m going_further.files_benchmark --cold --json $(into)/files_cold.json
+	.venv/bin/python -m going_further.files_benchmark --read_latency_ms 3 --json $(into)/files_slow_disk.json
+	.venv/bin/python -m going_further.shuffles --json $(into)/shuffles.json
+	.venv/bin/python -m going_further.complaints --json $(into)/complaints.json
 
 sweep = .venv/bin/python -m going_further.sweep --over
 
@@ -59,8 +65,13 @@ measured: .venv/ready
 	.venv/bin/python 02_queue_hang_demo.py; .venv/bin/python 03_queue_runner_demo.py) \
 	> results/run.txt 2>&1 || { tail results/run.txt; exit 1; }
 	mv results/run.jsonl results/run.txt going_further/measured
+	$(on_1) -m going_further.files_benchmark --steps 15 --json $(into_measured)/files_on_1.0.0.json
+	$(on_1) -m going_further.complaints --steps 15 --json $(into_measured)/complaints_on_1.0.0.json
 	TENSORFLOW_USE_CUSTOM_CONTRACTION_KERNEL=false TF_ENABLE_ONEDNN_OPTS=0 .venv/bin/python \
 	-m going_further.benchmark --brief --json going_further/measured/without_onednn.json
+
+on_1 = .versions/1.0.0/bin/python
+into_measured = going_further/measured
 
 figures: .venv/ready
 	.venv/bin/python -m going_further.figures

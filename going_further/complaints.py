@@ -22,6 +22,7 @@ from support.flags import Parser, whole
 
 PIXELS, CLASSES, EXAMPLES = 784, 10, 20000
 MEMORY, FILES = "arrays in memory", "strings from the file"
+CALLABLE = "the same, make_callable"
 
 # ------------------------------------------------------------------ the records and the model
 
@@ -175,9 +176,10 @@ def table(rounds, copies):
       rounds: {a row's name: [{"ms", "cpu_ms"} of a step, one for each round]}.
       copies: what copies_read() returns.
     """
-    columns = "{:<8}{:<29}{:>19}{:>18}{:>18}".format
+    columns = "{:<8}{:<31}{:>19}{:>18}{:>18}".format
     lines = [columns("", "", "ms/step", "of memory", "of file")]
-    for complaint, name in [("fed", MEMORY), ("fed", FILES)] + [one[:2] for one in COMPLAINTS]:
+    rows = [("fed", MEMORY), ("fed", FILES)] + [one[:2] for one in COMPLAINTS]
+    for complaint, name in rows + [("mended", CALLABLE)] * (CALLABLE in rounds):
         ms = [turn["ms"] for turn in rounds[name]]
         ratios = [
             in_words(quartiles([a / b["ms"] for a, b in zip(ms, rounds[other])]))
@@ -218,6 +220,9 @@ def main():
                 name: Variant(flags, coord, feed, threads, model=build_model)
                 for name, feed, threads in ways
             }
+            if hasattr(tf.Session, "make_callable"):
+                feed = functools.partial(COMPLAINTS[-1][2], path)
+                variants[CALLABLE] = Variant(flags, coord, feed, 1, True, model=build_model)
             rounds = measure(variants, flags, wait_ms=0)
         coord.request_stop()
         coord.join()

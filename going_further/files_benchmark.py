@@ -67,6 +67,9 @@ def variants_of_all_kinds(flags, paths, coord):
     for kind in kinds:
         for threads in (1, 4):
             found[named(kind, threads)] = make(from_files(kind, paths), threads)
+        if kind in QUEUES and hasattr(tf.Session, "make_callable"):
+            name = named(kind, 1) + ", make_callable"
+            found[name] = make(from_files(kind, paths), use_callable=True)
     return found
 
 
@@ -159,7 +162,7 @@ def table(summary):
     """The summary, as summarize() gives it, as lines of text."""
     rows, queue = summary["variants"], summary["best_queue"]
     cold = rows[queue]["disk_mb_per_s"] is not None
-    columns = ("{:<30}{:>20}{:>20}{:>8}" + "{:>11}" * cold).format
+    columns = ("{:<42}{:>19}{:>18}{:>7}" + "{:>11}" * cold).format
     lines = [columns("", "ms/step", "of feed_dict", "CPU", "disk, MB/s")]
     alone = (EXAMPLE, RAW)
     for name in sorted(rows, key=lambda name: (name in alone, rows[name]["of_feed_dict"][1])):

@@ -46,6 +46,8 @@ def test_files_benchmark(made, flags):
     kinds += ["recipe"] if alone else []
     names = ["no input", "feed_dict"] + alone
     names += [f"{kind}, {n} thread{'s' * (n > 1)}" for kind in kinds for n in (1, 4)]
+    if hasattr(tf.Session, "make_callable"):
+        names += [f"{kind}, 1 thread, make_callable" for kind in kinds[:2]]
     assert set(result["rounds"]) == set(names)
     for turns in result["rounds"].values():
         assert len(turns) == 2

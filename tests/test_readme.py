@@ -48,8 +48,9 @@ def test_flags_exist(copy):
     known = set()
     for script in SCRIPTS:
         known |= set(re.findall(r"--[a-z_]+", copy.run(script, "--help")[1]))
-    benchmark = copy.start(copy.module("benchmark", "--help"), cwd=str(copy.folder))
-    known |= set(re.findall(r"--[a-z_]+", copy.finish(benchmark)[1]))
+    for module in ("benchmark", "files_training"):
+        process = copy.start(copy.module(module, "--help"), cwd=str(copy.folder))
+        known |= set(re.findall(r"--[a-z_]+", copy.finish(process)[1]))
     assert flags <= known
 
 
@@ -66,6 +67,17 @@ def test_code_is_what_04_runs():
     assert blocks
     for line in "".join(blocks).splitlines():
         assert line.strip() in code
+
+
+def test_code_for_files_is_what_they_are_read_with():
+    code = (ROOT / "going_further" / "file_inputs.py").read_text()
+    blocks = re.findall(r"```python files\n(.*?)```", README, re.S)
+    assert len(blocks) == 2
+    for block in blocks:
+        lines = [line.strip() for line in code.splitlines()]
+        shown = [line.strip() for line in block.splitlines()]
+        starts = range(len(lines) - len(shown) + 1)
+        assert any(lines[start : start + len(shown)] == shown for start in starts), block
 
 
 @pytest.mark.parametrize("runners", [1, 3])  # the last of which closes the queue
