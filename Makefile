@@ -65,13 +65,12 @@ measured: .venv/ready
 	.venv/bin/python 02_queue_hang_demo.py; .venv/bin/python 03_queue_runner_demo.py) \
 	> results/run.txt 2>&1 || { tail results/run.txt; exit 1; }
 	mv results/run.jsonl results/run.txt going_further/measured
-	$(on_1) -m going_further.files_benchmark --steps 15 --json $(into_measured)/files_on_1.0.0.json
-	$(on_1) -m going_further.complaints --steps 15 --json $(into_measured)/complaints_on_1.0.0.json
+	$(on_1) -m going_further.files_benchmark --steps 15 --json going_further/measured/files_on_1.0.0.json
+	$(on_1) -m going_further.complaints --steps 15 --json going_further/measured/complaints_on_1.0.0.json
 	TENSORFLOW_USE_CUSTOM_CONTRACTION_KERNEL=false TF_ENABLE_ONEDNN_OPTS=0 .venv/bin/python \
 	-m going_further.benchmark --brief --json going_further/measured/without_onednn.json
 
 on_1 = .versions/1.0.0/bin/python
-into_measured = going_further/measured
 
 figures: .venv/ready
 	.venv/bin/python -m going_further.figures

@@ -7,6 +7,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from tqdm import tqdm
 
 import common
 from support import session_config, tf
@@ -183,6 +184,7 @@ def test_monitor_times_the_loop_but_not_the_first_step():
 
 
 def test_monitor_looks_at_the_queue_while_the_loop_runs_and_no_longer():
+    tqdm(disable=True)  # the first one starts a thread of its own, which stays
     threads = threading.active_count()
     watch = monitor(waiting="waiting")
     for step in watch.steps(Session()):

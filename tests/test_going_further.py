@@ -794,7 +794,7 @@ def test_epochs_start_by_running_the_initializer_again():
 @pytest.mark.parametrize("folder", ["going_further", "going_further/versions"])
 def test_files_and_targets_of_the_readmes_exist(folder):
     page = (ROOT / folder / "README.md").read_text()
-    for name in re.findall(r"\]\(([^):]*)\)", page):
+    for name in re.findall(r"\]\(([^):#]*)[^):]*\)", page):
         assert (ROOT / folder / name).exists(), name
     for target in re.findall(r"`make ([a-z]+)\b", page):
         assert re.search(r"^{}:".format(target), (ROOT / "Makefile").read_text(), re.M), target
