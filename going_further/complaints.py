@@ -226,6 +226,7 @@ def main():
             rounds = measure(variants, flags, wait_ms=0)
         coord.request_stop()
         coord.join()
+        del variants  # and with them the file that feed_dict has open
     print("\n".join(table(rounds, copies)))
     if flags.json:
         data = describe(flags, "rounds steps batch_size capacity seed")

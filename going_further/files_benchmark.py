@@ -209,6 +209,7 @@ def main():
         coord.request_stop()
         coord.join()  # with all threads of the variants; raises what stopped the benchmark
 
+    del variants  # and with them the file that feed_dict has open
     size = sum(os.path.getsize(path) for path in paths)
     print(
         f"{flags.rounds} rounds of {flags.steps} steps of {flags.batch_size}, from {len(paths)} "

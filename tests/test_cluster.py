@@ -321,7 +321,7 @@ def test_workers_read_each_example_as_often_as_asked(cluster, files):
     for worker, share in zip(workers, (3, 2)):
         status, lines = worker.finish()
         assert status == 0, lines
-        assert lines[0] == "reads {} of 5 files, so often: 2".format(share)
+        assert lines[0] == "reads {} of 5 files, each 2 times".format(share)
         (found,) = re.findall(SEEN, "\n".join(lines), re.M)
         assert int(found[1]) == 20 * share
         seen.append(int(found[0]))

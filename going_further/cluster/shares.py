@@ -23,5 +23,5 @@ def own_share(flags, member):
         files = f"{len(paths)} file" + "s" * (len(paths) > 1)
         sys.exit(f"{flags.data_dir} has {files}, too few for {workers} workers: each needs one.")
     share = paths[member.index :: workers]
-    print(f"reads {len(share)} of {len(paths)} files, so often: {flags.epochs}")
+    print(f"reads {len(share)} of {len(paths)} files, each {flags.epochs} times")
     return share
