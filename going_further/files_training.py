@@ -46,7 +46,9 @@ with tf.Session(config=session_config(FLAGS)) as sess:
         coord.join(threads)  # raises any other error
     seen = sess.run(examples_seen)
 
-print("examples seen: {:,}, that is {} times {:,g}".format(seen, FLAGS.epochs, seen / FLAGS.epochs))
+print(
+    "examples seen: {:,}, that is {} times {:,.12g}".format(seen, FLAGS.epochs, seen / FLAGS.epochs)
+)
 print("time: {:.2f} s, {:,.0f} examples/s".format(clock.seconds, seen / clock.seconds))
 for line in left_out:
     print(line)

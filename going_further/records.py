@@ -1,6 +1,6 @@
 """Files of examples: TFRecord files of tf.train.Example, how they are found, and what ails them.
 
-To read files of your own, change SUFFIX and FORM, and what example() and parse() do.
+To read files of your own, change SUFFIX and FORM, and what example(), parse() and fault() do.
 """
 
 import contextlib
@@ -186,7 +186,8 @@ def without_damage(paths):
             _copies.append(copy)
             rest = ", and what comes behind it" if torn else ""
             lines.append(f"Left out: {left_out} of the records of {path}{rest}")
-            usable.append(f"/dev/fd/{copy.fileno()}")
+            if os.fstat(copy.fileno()).st_size:
+                usable.append(f"/dev/fd/{copy.fileno()}")
     if not usable:
         sys.exit("\n".join([*lines, "Nothing is left to train on."]))
     return usable, lines

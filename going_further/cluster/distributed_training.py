@@ -141,7 +141,7 @@ def train(sess, session):
     print(f"time: {clock.seconds:.2f} s for {timed_steps} steps")
     if paths:
         seen = session.run(examples_seen)
-        each = f"{FLAGS.epochs} times {seen / FLAGS.epochs:g}"
+        each = f"{FLAGS.epochs} times {seen / FLAGS.epochs:.12g}"
         print(f"examples seen by this worker: {seen}, that is {each}")
     else:
         accuracy_value = float(session.run(accuracy))
