@@ -79,15 +79,6 @@ def recipe():
     )
 
 
-def example():
-    names = (files_benchmark.EXAMPLE, files_benchmark.RAW)
-    return (
-        f"{ms(WARM, names[0])} ms for 128 Examples, and {ms(WARM, names[1])} ms for as many raw "
-        f"records with `tf.decode_raw`; on 1.0.0 {ms(OLD, names[0])} and {ms(OLD, names[1])} ms "
-        "(a run of the session included)"
-    )
-
-
 def cold():
     rows = [COLD["variants"][name] for name in (FEED_DICT, QUEUE, BATCHES)]
     read = [row["disk_mb_per_s"] for row in rows]
@@ -127,7 +118,7 @@ def mended():
 
 
 MAIN_SENTENCES = [recipe_and_queue]
-FURTHER_SENTENCES = [warm, whole_batches, recipe, example, cold, slow, mended]
+FURTHER_SENTENCES = [warm, whole_batches, recipe, cold, slow, mended]
 
 # The users' own figures, and what the text says of sizes.
 GIVEN = [
