@@ -3,7 +3,7 @@
 import functools
 
 from going_further import results, variants
-from going_further.measuring import measure
+from going_further.measuring import measure_variants
 from going_further.provenance import describe
 from going_further.spread import in_words
 from going_further.summary import BRIEF, FEED_DICT, FLOOR, READ, THREADS, named, summarize
@@ -123,12 +123,8 @@ def parse_flags():
 def main():
     flags = parse_flags()
     print_device()
-    coord = tf.train.Coordinator(clean_stop_exception_types=())
-    with coord.stop_on_exception():
-        rounds = measure(variants_of_all_kinds(flags, coord), flags, flags.read_latency_ms)
-    coord.request_stop()
-    coord.join()  # with all threads of the variants; raises what stopped the benchmark
-
+    make = functools.partial(variants_of_all_kinds, flags)
+    rounds = measure_variants(make, flags, flags.read_latency_ms)
     summary = summarize(rounds, cores())
     print(
         f"{flags.rounds} rounds of {flags.steps} steps of {flags.batch_size}, "

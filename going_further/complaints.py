@@ -11,83 +11,29 @@ import tempfile
 
 import numpy as np
 
-import common
-from going_further import file_inputs, results
-from going_further.measuring import measure
+from going_further import file_inputs, mnist, results
+from going_further.measuring import measure_variants
 from going_further.provenance import describe
 from going_further.spread import in_words, quartiles
 from going_further.variants import Variant
 from support import print_device, tf
 from support.flags import Parser, whole
 
-PIXELS, CLASSES, EXAMPLES = 784, 10, 20000
 MEMORY, FILES = "arrays in memory", "strings from the file"
 CALLABLE = "the same, make_callable"
-
-# ------------------------------------------------------------------ the records and the model
-
-
-def draw(seed):
-    """Images like MNIST's: uint8 [EXAMPLES, PIXELS], and int64 [EXAMPLES], each below CLASSES."""
-    random = np.random.RandomState(seed)
-    return (
-        random.randint(0, 256, [EXAMPLES, PIXELS]).astype(np.uint8),
-        random.randint(0, CLASSES, EXAMPLES).astype(np.int64),
-    )
-
-
-def write(path, images, labels):
-    """Write them as the guides' convert_to_records did: an image's bytes, and its label."""
-    with tf.python_io.TFRecordWriter(path) as writer:
-        for image, label in zip(images, labels):
-            bytes_list = tf.train.BytesList(value=[image.tobytes()])
-            kept = {
-                "image_raw": tf.train.Feature(bytes_list=bytes_list),
-                "label": tf.train.Feature(int64_list=tf.train.Int64List(value=[label])),
-            }
-            example = tf.train.Example(features=tf.train.Features(feature=kept))
-            writer.write(example.SerializeToString())
-
-
-def parse(serialized):
-    """float32 [batch, PIXELS] from -0.5 to 0.5, and int64 [batch], from string [batch]."""
-    wanted = {
-        "image_raw": tf.FixedLenFeature([], tf.string),
-        "label": tf.FixedLenFeature([], tf.int64),
-    }
-    found = tf.parse_example(serialized, wanted)
-    pixels = tf.reshape(tf.decode_raw(found["image_raw"], tf.uint8), [-1, PIXELS])
-    return scaled(pixels), found["label"]
-
-
-def scaled(pixels):
-    """float32 from -0.5 to 0.5, from uint8."""
-    return tf.cast(pixels, tf.float32) / 255 - 0.5
-
-
-def build_model(x, y_true):
-    """As common.build_model(), for these records."""
-    with tf.variable_scope("model"):
-        hidden = tf.nn.relu(common.dense(x, 512, "hidden1", seed=2))
-        hidden = tf.nn.relu(common.dense(hidden, 512, "hidden2", seed=3))
-        logits = common.dense(hidden, CLASSES, "logits", seed=4)
-    losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels=y_true, logits=logits)
-    loss = tf.reduce_mean(losses)
-    return tf.train.GradientDescentOptimizer(0.01).minimize(loss), loss, None
-
 
 # ------------------------------------------------------------------ ways to read them
 
 
 def fed_from_memory(images, labels, case):
     """Nothing is read or decoded: the arrays are there, and a batch of them is fed."""
-    x = tf.placeholder(tf.float32, [None, PIXELS])
+    x = tf.placeholder(tf.float32, [None, mnist.PIXELS])
     y_true = tf.placeholder(tf.int64, [None])
     scaled_images = images.astype(np.float32) / 255 - 0.5
     random = np.random.RandomState(case.seed)
 
     def next_feed(_):
-        chosen = random.randint(0, EXAMPLES, case.batch_size)
+        chosen = random.randint(0, mnist.EXAMPLES, case.batch_size)
         return {x: scaled_images[chosen], y_true: labels[chosen]}
 
     return x, y_true, next_feed
@@ -95,34 +41,34 @@ def fed_from_memory(images, labels, case):
 
 def fed_from_files(path, case):
     """As file_inputs.feed_dict() does."""
-    x, y_true, next_feed = file_inputs.feed_dict([path], case, parse)
+    x, y_true, next_feed = file_inputs.feed_dict([path], case, mnist.parse)
     return x, y_true, lambda sess: next_feed()
 
 
 def from_file(read, path, case):
     """An input of file_inputs.py that feeds nothing."""
-    return read([path], case, parse)[:2] + (None,)
+    return read([path], case, mnist.parse)[:2] + (None,)
 
 
 def strings_one_by_one(path, case):
     """Strings are read and enqueued one at a time, but decoded by the batch."""
     names = tf.train.string_input_producer([path], case.epochs)
     _, example = tf.TFRecordReader().read(names)
-    return parse(_shuffled(example, case, enqueue_many=False)) + (None,)
+    return mnist.parse(_shuffled(example, case, enqueue_many=False)) + (None,)
 
 
 def strings_many_at_once(path, case):
     """The same with read_up_to(), and many enqueued at once."""
     names = tf.train.string_input_producer([path], case.epochs)
     _, examples = tf.TFRecordReader().read_up_to(names, case.batch_size)
-    return parse(_shuffled(examples, case, enqueue_many=True)) + (None,)
+    return mnist.parse(_shuffled(examples, case, enqueue_many=True)) + (None,)
 
 
 def decoded_examples(path, case):
     """Examples are decoded and enqueued by the batch, and gathered again by the training step."""
     names = tf.train.string_input_producer([path], case.epochs)
     _, examples = tf.TFRecordReader().read_up_to(names, case.batch_size)
-    x, y_true = _shuffled(list(parse(examples)), case, enqueue_many=True)
+    x, y_true = _shuffled(list(mnist.parse(examples)), case, enqueue_many=True)
     return x, y_true, None
 
 
@@ -141,8 +87,8 @@ def _shuffled(tensors, case, enqueue_many):
 # guides had two. There is one file, so that a second reader would have nothing to do.
 COMPLAINTS = [
     ("#837", "the guides' recipe", functools.partial(from_file, file_inputs.recipe), 2),
-    ("#6845", "strings one by one", strings_one_by_one, 2),
-    ("#11164", "strings, read_up_to", strings_many_at_once, 1),
+    ("#6845, #11164", "strings one by one", strings_one_by_one, 2),
+    ("mended", "strings, read_up_to", strings_many_at_once, 1),
     ("#7817", "decoded examples in the queue", decoded_examples, 1),
     ("mended", "examples shuffled", functools.partial(from_file, file_inputs.queue), 1),
     ("mended", "batches shuffled", functools.partial(from_file, file_inputs.shuffled_batches), 1),
@@ -176,8 +122,8 @@ def table(rounds, copies):
       rounds: {a row's name: [{"ms", "cpu_ms"} of a step, one for each round]}.
       copies: what copies_read() returns.
     """
-    columns = "{:<8}{:<31}{:>19}{:>18}{:>18}".format
-    lines = [columns("", "", "ms/step", "of memory", "of file")]
+    columns = "{:<15}{:<30}{:>19}{:>18}{:>18}".format
+    lines = [columns("", "", "ms/step", "to memory", "to file")]
     rows = [("fed", MEMORY), ("fed", FILES)] + [one[:2] for one in COMPLAINTS]
     for complaint, name in rows + [("mended", CALLABLE)] * (CALLABLE in rounds):
         ms = [turn["ms"] for turn in rounds[name]]
@@ -191,7 +137,7 @@ def table(rounds, copies):
     return lines + [
         "(Medians, and in brackets the quartiles, of the rounds and of their ratios to what is fed",
         "from memory, and from the file.)",
-        f"#7916: one reader with four read ops gave each record {copies:g} times.",
+        f"#7916: one reader with four read ops gave each record this often: {copies:g}.",
     ]
 
 
@@ -206,27 +152,26 @@ def main():
     flags.read_latency_ms, flags.latency_every = 0, 1
     flags.epochs, flags.shuffle_examples = 10**6, 1000  # the guide's min_after_dequeue
     print_device()
-    images, labels = draw(flags.seed)
+    images, labels = mnist.draw(flags.seed)
     with tempfile.TemporaryDirectory() as folder:
         path = os.path.join(folder, "train.tfrecords")
-        write(path, images, labels)
+        mnist.write(path, images, labels)
         copies = copies_read(path)
         ways = [(name, functools.partial(read, path), n) for _, name, read, n in COMPLAINTS]
         ways.append((MEMORY, functools.partial(fed_from_memory, images, labels), 1))
         ways.append((FILES, functools.partial(fed_from_files, path), 1))
-        coord = tf.train.Coordinator(clean_stop_exception_types=())
-        with coord.stop_on_exception():
+
+        def make(coord):
             variants = {
-                name: Variant(flags, coord, feed, threads, model=build_model)
+                name: Variant(flags, coord, feed, threads, model=mnist.build_model, spare=5)
                 for name, feed, threads in ways
             }
             if hasattr(tf.Session, "make_callable"):
                 feed = functools.partial(COMPLAINTS[-1][2], path)
-                variants[CALLABLE] = Variant(flags, coord, feed, 1, True, model=build_model)
-            rounds = measure(variants, flags, wait_ms=0)
-        coord.request_stop()
-        coord.join()
-        del variants  # and with them the file that feed_dict has open
+                variants[CALLABLE] = Variant(flags, coord, feed, 1, True, model=mnist.build_model)
+            return variants
+
+        rounds = measure_variants(make, flags, wait_ms=0)
     print("\n".join(table(rounds, copies)))
     if flags.json:
         data = describe(flags, "rounds steps batch_size capacity seed")

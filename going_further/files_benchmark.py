@@ -9,8 +9,8 @@ import os
 import numpy as np
 
 import common
-from going_further import file_inputs, records, results
-from going_further.measuring import measure
+from going_further import data_files, file_inputs, page_cache, records, results
+from going_further.measuring import measure_variants
 from going_further.provenance import describe
 from going_further.spread import in_words, quartiles
 from going_further.summary import FEED_DICT, FLOOR, named
@@ -19,6 +19,7 @@ from support import print_device, tf
 from support.flags import Parser, whole
 
 QUEUES, TF_DATA, RECIPE = ("queue", "shuffled_batches"), "tf_data", "recipe"
+SPARE = 5  # batches: those beyond shuffle_examples in the queue, and one that is decoded
 EXAMPLE, RAW = "decode alone, Example", "decode alone, raw"
 
 # ------------------------------------------------------------------ what takes turns
@@ -46,8 +47,11 @@ def decode_raw(strings):
 
 
 def no_model(x, y_true):
-    """A model of variants.Variant that does nothing but to ask for its input."""
-    return tf.group(x, y_true), [], None
+    """A model of variants.Variant that does nothing but to use its input.
+
+    What nothing uses, TensorFlow leaves out.
+    """
+    return tf.reduce_sum(x), tf.reduce_sum(y_true), None
 
 
 def variants_of_all_kinds(flags, paths, coord):
@@ -66,48 +70,11 @@ def variants_of_all_kinds(flags, paths, coord):
         found[RAW] = make(decoded(raw, decode_raw), model=no_model)
     for kind in kinds:
         for threads in (1, 4):
-            found[named(kind, threads)] = make(from_files(kind, paths), threads)
-        if kind in QUEUES and hasattr(tf.Session, "make_callable"):
+            found[named(kind, threads)] = make(from_files(kind, paths), threads, spare=SPARE)
+        if kind != RECIPE and hasattr(tf.Session, "make_callable"):
             name = named(kind, 1) + ", make_callable"
-            found[name] = make(from_files(kind, paths), use_callable=True)
+            found[name] = make(from_files(kind, paths), use_callable=True, spare=SPARE)
     return found
-
-
-class Cold:
-    """A variant that finds nothing in the page cache: its turns also tell "disk_mb_per_s".
-
-    Args:
-      variant: the variants.Variant.
-      paths: its files.
-    """
-
-    def __init__(self, variant, paths):
-        self._variant, self._paths = variant, paths
-
-    def turn(self, steps):
-        """As Variant.turn()."""
-        drop_from_cache(self._paths)
-        start = read_from_disk()
-        with common.Clock() as clock:
-            turn = self._variant.turn(steps)
-        return dict(turn, disk_mb_per_s=(read_from_disk() - start) / 1e6 / clock.seconds)
-
-
-def drop_from_cache(paths):
-    """Let the system forget what it has of these files in memory. Needs no rights."""
-    for path in paths:
-        file = os.open(path, os.O_RDONLY)
-        try:
-            os.fsync(file)  # what isn't written yet would stay
-            os.posix_fadvise(file, 0, 0, os.POSIX_FADV_DONTNEED)
-        finally:
-            os.close(file)
-
-
-def read_from_disk():
-    """How many bytes this process has had read from a disk so far (Linux)."""
-    with open("/proc/self/io") as file:
-        return int(dict(line.split(": ") for line in file)["read_bytes"])
 
 
 # ------------------------------------------------------------------ what it comes to
@@ -117,7 +84,7 @@ def summarize(rounds):
     """What the rounds come to.
 
     Args:
-      rounds: as measure() returns them.
+      rounds: as measure_variants() returns them.
 
     Returns: {
       "variants": {name: {"ms", "of_feed_dict": quartiles; "cpu_ms", "disk_mb_per_s": medians}},
@@ -197,19 +164,20 @@ def main():
     flags = parser.parse()
     results.check_output(parser, flags.json, "files")
     flags.epochs, flags.latency_every = 10**6, 1  # the files never end, and each block waits
-    paths, _ = records.find(flags.data_dir)
+    paths = data_files.find(flags.data_dir)
+    if flags.cold:
+        page_cache.check(paths)
     print_device()
-    coord = tf.train.Coordinator(clean_stop_exception_types=())
-    with records.blamed(paths):
-        with coord.stop_on_exception():
-            variants = variants_of_all_kinds(flags, paths, coord)
-            if flags.cold:
-                variants = {name: Cold(variants[name], paths) for name in variants}
-            rounds = measure(variants, flags, flags.read_latency_ms)
-        coord.request_stop()
-        coord.join()  # with all threads of the variants; raises what stopped the benchmark
 
-    del variants  # and with them the file that feed_dict has open
+    def make(coord):
+        variants = variants_of_all_kinds(flags, paths, coord)
+        if flags.cold:
+            return {name: page_cache.Cold(variants[name], paths) for name in variants}
+        return variants
+
+    with data_files.blamed(paths):
+        rounds = measure_variants(make, flags, flags.read_latency_ms)
+
     size = sum(os.path.getsize(path) for path in paths)
     print(
         f"{flags.rounds} rounds of {flags.steps} steps of {flags.batch_size}, from {len(paths)} "

@@ -1,15 +1,19 @@
 """04 with files: it reads each example --epochs times, in another order each time, and ends.
 
---input names the way: queue, as in 04; feed_dict, as in 01; recipe, the one of TensorFlow's
-guides; tf_data, what replaced queues.
+--input names the way: queue, as in 04; shuffled_batches, which keeps neighbours
+together; feed_dict, as in 01; recipe, the one of TensorFlow's guides; tf_data, what replaced
+queues.
 """
 
 import common
-from going_further import file_inputs, records
+from going_further import damage, data_files, file_inputs
 from support import print_device, session_config, tf
 
 FLAGS = file_inputs.parse_flags(__doc__)
-paths, left_out = records.find(FLAGS.data_dir, FLAGS.skip_damaged)
+if FLAGS.skip_damaged:
+    paths, left_out = damage.without_damage(data_files.listed(FLAGS.data_dir))
+else:
+    paths, left_out = data_files.find(FLAGS.data_dir), []
 print_device()
 tf.set_random_seed(FLAGS.seed)
 
@@ -20,7 +24,8 @@ train_step, loss, _ = common.build_model(x, y_true)
 # Each step counts its examples.
 examples_seen = tf.Variable(0, dtype=tf.int64, trainable=False, name="examples_seen")
 count = tf.assign_add(examples_seen, tf.shape(x, out_type=tf.int64)[0])
-# The file names' queue keeps the number of its epoch in a local variable.
+# The file names' queue keeps the number of its epoch in a local variable. tf.data's iterator is
+# initialized with the tables.
 init = [tf.global_variables_initializer(), tf.local_variables_initializer()]
 init.append(tf.tables_initializer())
 tf.get_default_graph().finalize()  # from here on, adding an op is an error and not a leak
@@ -40,7 +45,7 @@ with tf.Session(config=session_config(FLAGS)) as sess:
     sess.run(init)
     coord = tf.train.Coordinator()  # the end of the data, an OutOfRangeError, is no error
     threads = tf.train.start_queue_runners(sess, coord)
-    with records.blamed(paths):
+    with data_files.blamed(paths):
         with coord.stop_on_exception(), clock:
             train()
         coord.join(threads)  # raises any other error

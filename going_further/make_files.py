@@ -46,10 +46,13 @@ def missing(flags):
 
     Exits with status 1 and one line if the folder holds something else.
     """
-    names = names_of(flags)
-    there = os.listdir(flags.data_dir) if os.path.exists(flags.data_dir) else []
+    names, wanted = names_of(flags), set(names_of(flags))
+    try:
+        there = set(os.listdir(flags.data_dir) if os.path.exists(flags.data_dir) else [])
+    except OSError as error:
+        sys.exit(f"{flags.data_dir} can't be read: {error.strerror}")
     for name in there:
-        if name not in names and name.replace(".part", "") not in names:
+        if name not in wanted and name.replace(".part", "") not in wanted:
             sys.exit(f"{flags.data_dir} holds something else: {name}. Name another folder.")
     return [number for number, name in enumerate(names) if name not in there]
 
@@ -96,10 +99,10 @@ def main():
         print(f"{flags.data_dir} has all {flags.files} files already.")
         return
 
-    from tqdm import tqdm  # after TensorFlow, which says what to do where one is missing
-
     os.makedirs(flags.data_dir, exist_ok=True)
     (first,) = examples_of(0, 1, flags.seed)
+    from tqdm import tqdm  # after TensorFlow, which says what to do where one is missing
+
     to_write = sum(sizes[number] for number in numbers)
     check_disk(to_write * (len(first) + records.OVERHEAD), flags.data_dir)
     with tqdm(total=to_write, unit="example", leave=False, disable=None) as bar:

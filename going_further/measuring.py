@@ -3,6 +3,8 @@
 import random
 import time
 
+from support import tf
+
 
 def settle(wait_ms):
     """Wait until no buffer is being filled any more: that would slow the others.
@@ -17,6 +19,23 @@ def settle(wait_ms):
         time.sleep(window)
         if time.process_time() - start < 0.0003:
             return
+
+
+def measure_variants(make, flags, wait_ms):
+    """measure() with threads that are ended, and of which the first error is raised.
+
+    Args:
+      make: a function that returns the variants, given the tf.train.Coordinator of their threads.
+      flags, wait_ms: as for measure().
+
+    Returns: as measure() does.
+    """
+    coord = tf.train.Coordinator(clean_stop_exception_types=())
+    with coord.stop_on_exception():
+        rounds = measure(make(coord), flags, wait_ms)
+    coord.request_stop()
+    coord.join()
+    return rounds
 
 
 def measure(variants, flags, wait_ms):

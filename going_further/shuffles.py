@@ -8,9 +8,9 @@ import types
 
 import numpy as np
 
-from going_further import file_inputs, records, results
+from going_further import data_files, file_inputs, results
 from going_further.files_benchmark import from_files
-from going_further.measuring import measure
+from going_further.measuring import measure_variants
 from going_further.provenance import describe
 from going_further.spread import in_words, quartiles
 from going_further.variants import Variant
@@ -35,13 +35,13 @@ def with_waiting(flags, waiting, **others):
 
 
 def places(paths):
-    """{the first two features of an example, as bytes: (its file, its place in the file)}."""
+    """{the first four features of an example, as bytes: (its file, its place in the file)}."""
     found = {}
     for file, path in enumerate(paths):
         for place, record in enumerate(tf.python_io.tf_record_iterator(path)):
             kept = tf.train.Example.FromString(record).features.feature
-            first = np.array(kept["features"].float_list.value[:2], np.float32)
-            found[first.tobytes()] = (file, place)  # by one feature some examples are alike
+            first = np.array(kept["features"].float_list.value[:4], np.float32)
+            found[first.tobytes()] = (file, place)  # by one of them, some are alike
     return found
 
 
@@ -50,7 +50,7 @@ def epoch(name, paths, flags):
     batches = []
     with tf.Graph().as_default(), tf.Session(config=session_config(flags)) as sess:
         x, _, _ = file_inputs.INPUTS[name](paths, flags)
-        first = x[:, :2]
+        first = x[:, :4]
         sess.run([tf.local_variables_initializer(), tf.tables_initializer()])
         coord = tf.train.Coordinator()
         threads = tf.train.start_queue_runners(sess, coord)
@@ -81,14 +81,29 @@ def mixing(batches, place_of, files_in_order):
     }
 
 
+def order_of_files(paths, seed):
+    """The numbers of the files, in the order in which one epoch of the inputs reads them."""
+    with tf.Graph().as_default(), tf.Session() as sess:
+        names = tf.train.string_input_producer(paths, num_epochs=1, seed=seed)
+        name = names.dequeue()
+        sess.run(tf.local_variables_initializer())
+        coord = tf.train.Coordinator()
+        threads = tf.train.start_queue_runners(sess, coord)
+        order = [paths.index(sess.run(name).decode()) for _ in paths]
+        coord.request_stop()
+        coord.join(threads)
+    return order
+
+
 def mixed(paths, flags):
     """mixing() of each of WAYS: a list."""
-    place_of, epochs = places(paths), []
-    for _, name, waiting in WAYS:
-        epochs.append(epoch(name, paths, with_waiting(flags, waiting, epochs=1, threads=1)))
-    unshuffled = [place_of[one][0] for batch in epochs[0] for one in batch]
-    files_in_order = list(dict.fromkeys(unshuffled))  # each as often as it first comes
-    return [mixing(batches, place_of, files_in_order) for batches in epochs]
+    place_of, order = places(paths), order_of_files(paths, flags.seed)
+    return [
+        mixing(
+            epoch(name, paths, with_waiting(flags, waiting, epochs=1, threads=1)), place_of, order
+        )
+        for _, name, waiting in WAYS
+    ]
 
 
 def table(ways):
@@ -129,21 +144,20 @@ def main():
     flags = parser.parse()
     results.check_output(parser, flags.json, "shuffles")
     flags.read_latency_ms, flags.latency_every = 0, 1
-    paths, _ = records.find(flags.data_dir)
+    paths = data_files.find(flags.data_dir)
     print_device()
-    coord = tf.train.Coordinator(clean_stop_exception_types=())
-    with records.blamed(paths):
+
+    def make(coord):
+        return {
+            number: Variant(
+                with_waiting(flags, waiting, epochs=10**6), coord, from_files(name, paths), spare=5
+            )
+            for number, (_, name, waiting) in enumerate(WAYS)
+        }
+
+    with data_files.blamed(paths):
         figures = mixed(paths, flags)
-        with coord.stop_on_exception():
-            variants = {
-                number: Variant(
-                    with_waiting(flags, waiting, epochs=10**6), coord, from_files(name, paths)
-                )
-                for number, (_, name, waiting) in enumerate(WAYS)
-            }
-            rounds = measure(variants, flags, wait_ms=0)
-        coord.request_stop()
-        coord.join()
+        rounds = measure_variants(make, flags, wait_ms=0)
     ways = [
         dict(figures[number], shuffled=shuffled, waiting=waiting, turns=rounds[number])
         for number, (shuffled, _, waiting) in enumerate(WAYS)

@@ -9,7 +9,7 @@ import argparse
 import types
 
 from going_further import results
-from going_further.measuring import measure
+from going_further.measuring import measure_variants
 from going_further.provenance import describe
 from going_further.spread import in_words
 from going_further.summary import (
@@ -22,7 +22,7 @@ from going_further.summary import (
     sweep_points,
 )
 from going_further.variants import Variant, feed_dict, no_input, queue
-from support import print_device, tf
+from support import print_device
 from support.flags import SHARED, Parser, whole
 
 FEEDS = {FLOOR: no_input, READ: None, FEED_DICT: feed_dict, "queue": queue}
@@ -148,16 +148,15 @@ def parse_flags():
 def main():
     flags = parse_flags()
     print_device()
-    coord = tf.train.Coordinator(clean_stop_exception_types=())
-    with coord.stop_on_exception():
+
+    def make(coord):
         variants = {}
         for value in flags.values:
             variants.update(variants_at(value, flags, coord))
-        longest = max(flags.values) if flags.over == "read_latency_ms" else flags.read_latency_ms
-        rounds = measure(variants, flags, longest)
-    coord.request_stop()
-    coord.join()  # with all threads of the variants; raises what stopped the sweep
+        return variants
 
+    longest = max(flags.values) if flags.over == "read_latency_ms" else flags.read_latency_ms
+    rounds = measure_variants(make, flags, longest)
     names = ("kind", "threads", "value")
     series = [dict(zip(names, key), rounds=turns) for key, turns in rounds.items()]
     print(f"{flags.rounds} rounds of {flags.steps} steps")

@@ -128,6 +128,7 @@ class Variant:
       threads: how many read.
       use_callable: whether to run steps through Session.make_callable.
       session_class: tf.Session, or one derived from it.
+      spare: how many batches the feed may hold, besides the capacity and one for each thread.
       model: what it trains, a function such as common.build_model().
 
     Attributes:
@@ -144,9 +145,10 @@ class Variant:
         use_callable=False,
         session_class=None,
         model=common.build_model,
+        spare=0,
     ):
         case = types.SimpleNamespace(**dict(vars(flags), threads=threads))
-        self._prefetched = flags.capacity + threads  # at most
+        self._prefetched = flags.capacity + threads + spare  # at most
         with tf.Graph().as_default() as graph:
             tf.set_random_seed(flags.seed)
             if feed:

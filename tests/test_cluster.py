@@ -353,6 +353,31 @@ def test_a_worker_that_starts_again_reads_its_files_again(cluster, files):
     chief.goes_on()
 
 
+def test_ps_is_lost_when_the_chief_has_read_its_files(cluster, files):
+    two = cluster(2)
+    ps = two.start("ps", 0)
+    chief = two.start("worker", 0, "--data_dir", files, "--epochs", 1)
+    flags = ("--data_dir", files, "--epochs", 10**6, "--log_steps", 1, "--wait_secs", 8)
+    other = two.start("worker", 1, *flags)
+    assert chief.finish()[0] == 0
+    other.goes_on()
+    ps.kill()
+    other.wait_for("^lost ps 0")
+    two.start("ps", 0)
+    status, lines = other.finish()
+    assert status == 1
+    chief = r"worker 0 \({}\)".format(two.hosts[1])
+    assert re.match(chief + " did not come back within 8 s. Start it again, then", lines[-1])
+
+
+def test_steps_end_before_the_files(cluster, files):
+    one = cluster(1)
+    one.start("ps", 0)
+    status, lines = one.start("worker", 0, "--data_dir", files, "--steps", 3).finish()
+    assert status == 0, lines
+    assert "examples seen by this worker: 48" in lines
+
+
 def test_a_damaged_file_is_named(cluster, files):
     path = files / "1.tfrecord"
     data = bytearray(path.read_bytes())

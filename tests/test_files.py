@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from conftest import Copy
-from going_further import file_inputs, make_files, records
+from going_further import damage, data_files, file_inputs, make_files, records
 from support import tf
 
 INPUTS = sorted(set(file_inputs.INPUTS) - (set() if hasattr(tf, "data") else {"tf_data"}))
@@ -149,7 +149,7 @@ def numbers(tmp_path_factory):
     folder = tmp_path_factory.mktemp("numbers")
     for name, start, end in (("a", 0, 100), ("b", 100, 150), ("c", 150, 171)):
         write(folder / (name + ".tfrecord"), map(numbered, range(start, end)))
-    return records.find(str(folder))[0]
+    return data_files.find(str(folder))
 
 
 def read(name, paths, **changes):
@@ -327,7 +327,10 @@ FAULTS = {  # what is done to a file of 75 records: the words, what --skip_damag
         "it is no TFRecord file, or its first record is damaged",
         "{}: it is no TFRecord file, or its first record is damaged",
     ),
-    other_length: ("record 2 has 784 numbers as features, not 1024", "1 of the records of {}"),
+    other_length: (
+        "record 2 has 784 float32 values as features, not 1024",
+        "1 of the records of {}",
+    ),
     missing_feature: ("record 3 has no label", "1 of the records of {}"),
     no_example: ("record 1 is no tf.train.Example", "1 of the records of {}"),
     empty: ("it is empty", "{}: it is empty"),
@@ -360,6 +363,59 @@ def test_a_fault_is_one_line_that_names_the_file(faulty, fault):
     usable = 225 + USABLE.get(fault, 0)
     assert f"examples seen: {2 * usable}, that is 2 times {usable}\n" in stdout
     assert stdout.endswith("Left out: " + left_out.format(name) + "\n")
+
+
+def test_nothing_is_left_of_the_files(faulty):
+    for path in paths_of(faulty):
+        no_tfrecord(path)
+    status, stdout, stderr = train(faulty, "--skip_damaged")
+    assert (status, stdout) == (1, "")
+    assert stderr.count("Left out: 1 of the records of data/") == 4
+    assert stderr.endswith("Nothing is left to train on.\n")
+
+
+def test_a_file_that_cannot_be_copied_is_left_out(tmp_path, monkeypatch):
+    for name in ("a", "b"):
+        write(tmp_path / (name + ".tfrecord"), map(numbered, range(3)))
+    damage_record(tmp_path / "a.tfrecord")
+
+    def full():
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(damage.tempfile, "TemporaryFile", full)
+    paths, lines = damage.without_damage(data_files.listed(str(tmp_path)))
+    assert paths == [str(tmp_path / "b.tfrecord")]
+    assert lines == [f"Left out: {tmp_path}/a.tfrecord: No space left on device"]
+
+
+def test_records_of_another_form(tmp_path, monkeypatch):
+    wanted = {
+        "pixels": tf.FixedLenFeature([2, 3], tf.int64),
+        "name": tf.FixedLenFeature([], tf.string),
+    }
+    monkeypatch.setattr(records, "form", lambda: wanted)
+
+    def example(pixels):
+        kept = {
+            "pixels": tf.train.Feature(int64_list=tf.train.Int64List(value=pixels)),
+            "name": tf.train.Feature(bytes_list=tf.train.BytesList(value=[b"one"])),
+        }
+        return tf.train.Example(features=tf.train.Features(feature=kept)).SerializeToString()
+
+    path = tmp_path / "a.tfrecord"
+    write(path, [example(range(6)), example(range(5))])
+    assert data_files.find(str(tmp_path)) == [str(path)]
+    assert data_files.problem(str(path)) == "record 2 has 5 int64 values as pixels, not 6"
+
+
+@pytest.mark.parametrize("error", ["ResourceExhaustedError", "DataLossError"])
+def test_a_file_is_blamed_only_for_what_a_file_can_cause(tmp_path, error):
+    path = tmp_path / "a.tfrecord"
+    write(path, [numbered(0), other(label=[1.0])])
+    raised = getattr(tf.errors, error)
+    ends = pytest.raises(SystemExit if error == "DataLossError" else raised)
+    with ends, data_files.blamed([str(path)]):
+        raise raised(None, None, "words")
 
 
 def test_a_file_cut_between_two_records(faulty):
@@ -397,20 +453,20 @@ def test_a_file_without_the_right_to_read(tmp_path, monkeypatch):
     write(tmp_path / "a.tfrecord", [numbered(0)])
     monkeypatch.setattr(os, "access", lambda path, mode: False)  # root may read all
     with pytest.raises(SystemExit, match="a.tfrecord: no permission to read it"):
-        records.find(str(tmp_path))
+        data_files.find(str(tmp_path))
 
 
 VANISH = """
 import os, runpy, sys
-from going_further import records
-find = records.find
+from going_further import data_files
+find = data_files.find
 
 def find_and_lose(*args):
-    paths, left_out = find(*args)
+    paths = find(*args)
     os.remove(paths[1])
-    return paths, left_out
+    return paths
 
-records.find = find_and_lose
+data_files.find = find_and_lose
 sys.argv = ["files_training"]
 runpy.run_module("going_further.files_training", run_name="__main__")
 """
@@ -427,5 +483,5 @@ def test_checksum_is_that_of_the_format():
     def masked(crc):
         return ((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF
 
-    assert records.checksum(b"\0" * 32) == masked(0x8A9136AA)
-    assert records.checksum(b"\xff" * 32) == masked(0x62A8AB43)
+    assert damage.checksum(b"\0" * 32) == masked(0x8A9136AA)
+    assert damage.checksum(b"\xff" * 32) == masked(0x62A8AB43)

@@ -16,7 +16,7 @@ import time
 from contextlib import ExitStack
 
 import common
-from going_further import file_inputs, records
+from going_further import data_files, file_inputs
 from going_further.cluster import losing, membership
 from going_further.cluster.shares import own_share
 from going_further.cluster.task import Task, find_checkpoint
@@ -29,7 +29,7 @@ paths = own_share(FLAGS, member) if member.job == "worker" else []
 task = Task(FLAGS, member)
 if member.job == "ps":
     task.serve()
-losing.wait_for_ps(task)
+chief_limit = losing.wait_for_ps(task)
 print_device()
 checkpoint = find_checkpoint(FLAGS.checkpoint_dir) if member.is_chief else None
 # With the seed a model that exists already would see the batches again that it has seen. The
@@ -131,9 +131,9 @@ def train(sess, session):
         try:
             while is_left():
                 step()
-            ended = FLAGS.steps and done >= FLAGS.steps
+            ended, read = FLAGS.steps and done >= FLAGS.steps, False
         except tf.errors.OutOfRangeError:
-            ended = bool(paths)
+            ended = read = bool(paths)
     end = time.monotonic()
     if not ended:
         return None  # the MonitoredSession raises the reader's error when it is left
@@ -141,8 +141,8 @@ def train(sess, session):
     print(f"time: {clock.seconds:.2f} s for {timed_steps} steps")
     if paths:
         seen = session.run(examples_seen)
-        each = f"{FLAGS.epochs} times {seen / FLAGS.epochs:.12g}"
-        print(f"examples seen by this worker: {seen}, that is {each}")
+        each = f", that is {FLAGS.epochs} times {seen / FLAGS.epochs:.12g}" if read else ""
+        print(f"examples seen by this worker: {seen}{each}")
     else:
         accuracy_value = float(session.run(accuracy))
         print(f"accuracy after: {accuracy_value:.3f}")
@@ -162,9 +162,9 @@ def train(sess, session):
 
 
 watch, progress, figures = losing.Watch(task, checkpoint), Progress(), None
-with records.blamed(paths), watch.watching():
+with data_files.blamed(paths), watch.watching():
     if not member.is_chief:
-        task.wait_for_chief(watch)
+        task.wait_for_chief(watch, chief_limit)
     with tf.train.MonitoredTrainingSession(
         master=task.target,
         is_chief=member.is_chief,

@@ -18,13 +18,17 @@ _LOOK_AFTER = 3
 
 
 def wait_for_ps(task):
-    """Wait until every ps can be reached: for good, but after a loss for --wait_secs."""
+    """Wait until every ps can be reached: for good, but after a loss for --wait_secs.
+
+    Returns: for how many seconds to wait for the chief.
+    """
     again = os.environ.pop(_AGAIN, None)
-    deadline = time.monotonic() + (task.flags.wait_secs if again else float("inf"))
+    limit = task.flags.wait_secs if again else float("inf")
+    deadline = time.monotonic() + limit
     while True:
         missing = task.missing()
         if not missing:
-            return
+            return limit
         _give_up_after(deadline, missing, task.flags.wait_secs)
         task.say(f"waiting for {missing}")
         time.sleep(0.5)

@@ -90,7 +90,11 @@ def _parser(doc):
         help="training steps, of all workers together (default: 5000; with --data_dir: until each "
         "worker's files are read)",
     )
-    add("--log_steps", type=many, help="steps from a line to the next (default: a tenth of all)")
+    add(
+        "--log_steps",
+        type=many,
+        help="steps from a line to the next (default: a tenth of all; with --data_dir: 100)",
+    )
     parser.add_shared("batch_size read_latency_ms threads capacity seed")
     parser.add_shared("data_dir epochs shuffle_examples", data_dir=None)
     add("--checkpoint_dir", metavar="DIR", help="where worker 0 keeps checkpoints, and finds them")

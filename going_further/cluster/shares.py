@@ -2,7 +2,7 @@
 
 import sys
 
-from going_further import records
+from going_further import data_files
 
 
 def own_share(flags, member):
@@ -17,7 +17,7 @@ def own_share(flags, member):
     """
     if not flags.data_dir:
         return []
-    paths, _ = records.find(flags.data_dir)
+    paths = data_files.find(flags.data_dir)
     workers = len(member.cluster["worker"])
     if len(paths) < workers:
         files = f"{len(paths)} file" + "s" * (len(paths) > 1)

@@ -84,18 +84,29 @@ class Task(object):
             print(message)
             self._said, self._said_at = message, now
 
-    def wait_for_chief(self, watch):
+    def wait_for_chief(self, watch, limit):
         """Wait until the chief has set up the model of the default graph.
+
+        Exits with status 1 and one line if it can't be reached for too long: a chief that has
+        read its files has ended, and won't come back.
 
         Args:
           watch: the losing.Watch that is to know of it.
+          limit: for how many seconds to wait.
         """
+        deadline = time.monotonic() + limit
         # MonitoredTrainingSession waits, too, but in silence and for 30 s at a time.
         uninitialized = tf.report_uninitialized_variables(tf.global_variables())
         with tf.Session(self.target, config=self.session_config()) as sess:
             while sess.run(uninitialized).size:
                 watch.note_progress()
-                todo = "set up the model" if self.answers("worker", 0) else "start"
+                there = self.answers("worker", 0)
+                if not there and time.monotonic() > deadline:
+                    sys.exit(
+                        f"{self.member.name('worker', 0)} did not come back within {limit} s. "
+                        "Start it again, then this worker."
+                    )
+                todo = "set up the model" if there else "start"
                 self.say(f"waiting for {self.member.name('worker', 0)} to {todo}")
                 time.sleep(0.5)
 
