@@ -128,9 +128,9 @@ def table(ways):
             )
         )
     return lines + [
-        "(Waiting: examples in the queue, of 4 KiB each. Travels: by so many places an example",
-        "is trained on earlier or later than it was read. Files: of so many a batch has examples.",
-        "A step takes: of the first line's time. Medians, and in brackets the quartiles.)",
+        "(Waiting: examples in the queue, of 4 KiB each. Travels: how many places an example moves",
+        "between being read and being trained on. Files: how many files a batch draws from. A step",
+        "takes: compared with the first line. Medians, and in brackets the quartiles.)",
     ]
 
 
