@@ -1,8 +1,7 @@
 """04 with files: it reads each example --epochs times, in another order each time, and ends.
 
---input names the way: queue, as in 04; shuffled_batches, which keeps neighbours
-together; feed_dict, as in 01; recipe, the one of TensorFlow's guides; tf_data, what replaced
-queues.
+--input names the way: queue, as in 04; shuffled_batches, which keeps neighbours together;
+feed_dict, as in 01; recipe, the one of TensorFlow's guides; tf_data, what replaced queues.
 """
 
 import common

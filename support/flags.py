@@ -91,7 +91,7 @@ SHARED = {
     "shuffle_examples": {
         "type": whole(0, 10**7),
         "default": 4096,
-        "help": "examples that wait, of which the next one is drawn",
+        "help": "at least so many examples wait, of which the next one is drawn",
     },
     "log_dir": {
         "type": folder,
