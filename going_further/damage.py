@@ -29,7 +29,7 @@ def without_damage(paths):
                 lines.append(f"Left out: {path}: {error.strerror}")
                 continue
             rest = ", and what comes behind it" if torn else ""
-            lines.append(f"Left out: {left_out} of the records of {path}{rest}")
+            lines.append(f"Left out: {left_out} of the records of {path}{rest} (first: {words})")
             if os.fstat(copy.fileno()).st_size:
                 _copies.append(copy)
                 usable.append(f"/dev/fd/{copy.fileno()}")

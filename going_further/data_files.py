@@ -10,6 +10,7 @@ import numpy as np
 
 from going_further import records
 from support import tf
+from support.tensorflow_api import load
 
 NO_RECORDS = "it is no TFRecord file, or its first record is damaged"
 
@@ -29,14 +30,26 @@ def find(data_dir):
 
 def listed(data_dir):
     """The paths of a folder's files, in order. Exits with status 1 and one line without any."""
+    load(tf_print=False)  # else the log of 1.0 tells of each damaged record in its own words
     if not os.path.isdir(data_dir):
         sys.exit(f"There is no folder {data_dir}. To make it: {_make(data_dir)}")
     try:
-        names = sorted(name for name in os.listdir(data_dir) if name.endswith(records.SUFFIX))
+        all_names = sorted(os.listdir(data_dir))
     except OSError as error:
         sys.exit(f"{data_dir} can't be read: {error.strerror}")
+    if not all_names:
+        sys.exit(f"{data_dir} is empty. To make files: {_make(data_dir)}")
+    names = [name for name in all_names if name.endswith(records.SUFFIX)]
     if not names:
-        sys.exit(f"{data_dir} has no files *{records.SUFFIX}. To make some: {_make(data_dir)}")
+        own = "If yours end otherwise, change SUFFIX in going_further/records.py."
+        sys.exit(f"{data_dir} has no files *{records.SUFFIX}. {own}")
+    for name in names:
+        try:
+            name.encode()
+        except UnicodeEncodeError:
+            sys.exit(
+                f"{data_dir} has a file {name!a}: rename it. TensorFlow reads UTF-8 names only."
+            )
     return [os.path.join(data_dir, name) for name in names]
 
 
@@ -102,10 +115,16 @@ def fault(record):
     except DecodeError:
         return "is no tf.train.Example"
     for name, wanted in records.form().items():
+        if not isinstance(wanted, tf.FixedLenFeature):  # which takes any number of values
+            continue
         if name not in kept:
-            return f"has no {name}"
-        found = len(getattr(kept[name], LISTS[wanted.dtype.name]).value)
-        size = int(np.prod(wanted.shape))
+            if wanted.default_value is None:
+                return f"has no {name}"
+            continue
+        values, kind = LISTS[wanted.dtype.name], kept[name].WhichOneof("kind")
+        if kind != values:
+            return f"has {kind} as {name}, not {values}"
+        found, size = len(getattr(kept[name], values).value), int(np.prod(wanted.shape))
         if found != size:
             return f"has {found} {wanted.dtype.name} values as {name}, not {size}"
     return None

@@ -67,8 +67,8 @@ def check_disk(needed, data_dir):
         )
 
 
-def write(path, examples, update):
-    """Write a file, and call update() after each example.
+def write(path, examples, update=lambda: None):
+    """Write a file of examples, which are bytes, and call update() after each.
 
     Raises: OSError if the disk lets us write no more.
     """

@@ -6,6 +6,7 @@ The issue: https://github.com/tensorflow/tensorflow/issues/837
 import numpy as np
 
 import common
+from going_further import make_files
 from support import tf
 
 PIXELS, CLASSES, EXAMPLES = 784, 10, 20000
@@ -21,25 +22,30 @@ def draw(seed):
 
 
 def write(path, images, labels):
-    """Write them as the guides' convert_to_records did: an image's bytes, and its label."""
-    with tf.python_io.TFRecordWriter(path) as writer:
-        for image, label in zip(images, labels):
-            bytes_list = tf.train.BytesList(value=[image.tobytes()])
-            kept = {
-                "image_raw": tf.train.Feature(bytes_list=bytes_list),
-                "label": tf.train.Feature(int64_list=tf.train.Int64List(value=[label])),
-            }
-            example = tf.train.Example(features=tf.train.Features(feature=kept))
-            writer.write(example.SerializeToString())
+    """Write them as the guides' convert_to_records did. Raises as make_files.write() does."""
+    make_files.write(path, map(example, images, labels))
+
+
+def example(image, label):
+    """An image's bytes, and its label, as an Example."""
+    kept = {
+        "image_raw": tf.train.Feature(bytes_list=tf.train.BytesList(value=[image.tobytes()])),
+        "label": tf.train.Feature(int64_list=tf.train.Int64List(value=[label])),
+    }
+    return tf.train.Example(features=tf.train.Features(feature=kept)).SerializeToString()
+
+
+def form():
+    """What an Example holds, as records.form() says it."""
+    return {
+        "image_raw": tf.FixedLenFeature([], tf.string),
+        "label": tf.FixedLenFeature([], tf.int64),
+    }
 
 
 def parse(serialized):
     """float32 [batch, PIXELS] from -0.5 to 0.5, and int64 [batch], from string [batch]."""
-    wanted = {
-        "image_raw": tf.FixedLenFeature([], tf.string),
-        "label": tf.FixedLenFeature([], tf.int64),
-    }
-    found = tf.parse_example(serialized, wanted)
+    found = tf.parse_example(serialized, form())
     pixels = tf.reshape(tf.decode_raw(found["image_raw"], tf.uint8), [-1, PIXELS])
     return scaled(pixels), found["label"]
 

@@ -1,6 +1,6 @@
 """What a record holds: a tf.train.Example, in a TFRecord file.
 
-To train on records of your own, change SUFFIX, form() and parse().
+To train on records of your own, change SUFFIX, form() and parse(). mnist.py has others.
 """
 
 from common import FEATURES
@@ -12,7 +12,10 @@ OVERHEAD = 16  # bytes that TFRecord adds to a record: its length and two checks
 
 
 def form():
-    """What an Example holds: {name: tf.FixedLenFeature}. The label is 0 or 1."""
+    """What an Example holds: {name: tf.FixedLenFeature}, for tf.parse_example(). Labels: 0 or 1.
+
+    What a bad record lacks is found by comparing it with this.
+    """
     return {
         "features": tf.FixedLenFeature([FEATURES], tf.float32),
         "label": tf.FixedLenFeature([1], tf.float32),

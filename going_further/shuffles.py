@@ -49,6 +49,7 @@ def epoch(name, paths, flags):
     """One epoch, as an input gives it: a list of batches, each a list of keys of places()."""
     batches = []
     with tf.Graph().as_default(), tf.Session(config=session_config(flags)) as sess:
+        tf.set_random_seed(flags.seed)
         x, _, _ = file_inputs.INPUTS[name](paths, flags)
         first = x[:, :4]
         sess.run([tf.local_variables_initializer(), tf.tables_initializer()])
@@ -84,7 +85,8 @@ def mixing(batches, place_of, files_in_order):
 def order_of_files(paths, seed):
     """The numbers of the files, in the order in which one epoch of the inputs reads them."""
     with tf.Graph().as_default(), tf.Session() as sess:
-        names = tf.train.string_input_producer(paths, num_epochs=1, seed=seed)
+        tf.set_random_seed(seed)
+        names = tf.train.string_input_producer(paths, num_epochs=1, seed=file_inputs.SEED)
         name = names.dequeue()
         sess.run(tf.local_variables_initializer())
         coord = tf.train.Coordinator()
@@ -128,9 +130,10 @@ def table(ways):
             )
         )
     return lines + [
-        "(Waiting: examples in the queue, of 4 KiB each. Travels: how many places an example moves",
-        "between being read and being trained on. Files: how many files a batch draws from. A step",
-        "takes: compared with the first line. Medians, and in brackets the quartiles.)",
+        "(One thread reads. Waiting: examples in the queue, of 4 KiB each; there may be 4 batches",
+        "more. Travels: how many places an example moves between being read and being trained on.",
+        "Files: how many files a batch draws from. A step takes: compared with the first line.",
+        "Medians, and in brackets the quartiles.)",
     ]
 
 

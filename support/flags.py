@@ -72,7 +72,7 @@ SHARED = {
     "capacity": {
         "type": whole(1, 1000),
         "default": 5,
-        "help": "elements that fit in the queue: batches in 04, scalars in 03",
+        "help": "elements that fit in the queue: scalars in 03, else batches",
     },
     "refill": {"type": whole(1, 1000), "default": 6, "help": "elements that a refill brings"},
     "dequeues": {"type": whole(1, 1000), "default": 10, "help": "elements to dequeue"},

@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -81,7 +82,10 @@ class Copy:
         """The most memory that a command had resident, in MiB (Linux counts it in KiB)."""
         nowhere = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
         process = self.start(command, **dict(nowhere, **options))
+        limit = threading.Timer(LIMIT, os.killpg, [process.pid, signal.SIGKILL])
+        limit.start()
         _, status, usage = os.wait4(process.pid, 0)
+        limit.cancel()
         assert status == 0
         return usage.ru_maxrss / 1024.0
 

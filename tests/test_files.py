@@ -213,12 +213,12 @@ def test_each_block_waits_as_for_a_slow_disk(numbers, name, monkeypatch):
 
 @pytest.mark.parametrize("name", INPUTS)
 def test_the_order_is_another_one_in_each_epoch(numbers, name):
-    order, _ = read(name, numbers)
+    order, sizes = read(name, numbers)
     assert order != sorted(order)
     first, second = order[:171], order[171:342]
     assert first != second
-    neighbours = [first[n + 1] - first[n] == 1 for n in range(15)]
-    assert all(neighbours) == (name == "shuffled_batches")
+    batch = order[: sizes[0]]
+    assert np.all(np.diff(batch) == 1) == (name == "shuffled_batches")  # whose examples neighbour
 
 
 # ------------------------------------------------------------------ training
@@ -362,7 +362,8 @@ def test_a_fault_is_one_line_that_names_the_file(faulty, fault):
     assert (status, stderr) == (0, "")
     usable = 225 + USABLE.get(fault, 0)
     assert f"examples seen: {2 * usable}, that is 2 times {usable}\n" in stdout
-    assert stdout.endswith("Left out: " + left_out.format(name) + "\n")
+    of_records = f" (first: {words})" if "records" in left_out else ""
+    assert stdout.endswith(f"Left out: {left_out.format(name)}{of_records}\n")
 
 
 def test_nothing_is_left_of_the_files(faulty):
@@ -392,20 +393,25 @@ def test_records_of_another_form(tmp_path, monkeypatch):
     wanted = {
         "pixels": tf.FixedLenFeature([2, 3], tf.int64),
         "name": tf.FixedLenFeature([], tf.string),
+        "age": tf.FixedLenFeature([], tf.int64, default_value=0),  # none has it
+        "words": tf.VarLenFeature(tf.string),
     }
     monkeypatch.setattr(records, "form", lambda: wanted)
 
-    def example(pixels):
+    def example(**pixels):
         kept = {
-            "pixels": tf.train.Feature(int64_list=tf.train.Int64List(value=pixels)),
+            "pixels": tf.train.Feature(**pixels),
             "name": tf.train.Feature(bytes_list=tf.train.BytesList(value=[b"one"])),
         }
         return tf.train.Example(features=tf.train.Features(feature=kept)).SerializeToString()
 
     path = tmp_path / "a.tfrecord"
-    write(path, [example(range(6)), example(range(5))])
+    six, five = [example(int64_list=tf.train.Int64List(value=range(n))) for n in (6, 5)]
+    write(path, [six, five])
     assert data_files.find(str(tmp_path)) == [str(path)]
     assert data_files.problem(str(path)) == "record 2 has 5 int64 values as pixels, not 6"
+    write(path, [six, example(float_list=tf.train.FloatList(value=range(6)))])
+    assert data_files.problem(str(path)) == "record 2 has float_list as pixels, not int64_list"
 
 
 @pytest.mark.parametrize("error", ["ResourceExhaustedError", "DataLossError"])
@@ -425,7 +431,8 @@ def test_a_file_cut_between_two_records(faulty):
     status, stdout, stderr = train(faulty, "--epochs", 2, "--skip_damaged")
     assert (status, stderr) == (0, "")
     assert "examples seen: 598, that is 2 times 299\n" in stdout
-    assert stdout.endswith(f"1 of the records of data/{path.name}, and what comes behind it\n")
+    left_out = f"1 of the records of data/{path.name}, and what comes behind it"
+    assert stdout.endswith(f"{left_out} (first: record 75 is damaged)\n")
 
 
 @pytest.mark.parametrize("name", INPUTS)
@@ -437,16 +444,30 @@ def test_every_input_names_the_damaged_file(faulty, name):
 
 
 def test_folders_without_files(copy):
-    (copy.folder / "empty").mkdir()
-    for name, words in (
-        ("nowhere", "There is no folder nowhere."),
-        ("empty", "empty has no files"),
+    for name in ("empty", "others"):
+        (copy.folder / name).mkdir()
+    (copy.folder / "others" / "a.csv").write_text("name,age\n")
+    to_make = '-m going_further.make_files --data_dir "{}"\n'
+    for name, start, end in (
+        ("nowhere", "There is no folder nowhere. ", to_make.format("nowhere")),
+        ("empty", "empty is empty. ", to_make.format("empty")),
+        (
+            "others",
+            "others has no files *.tfrecord. ",
+            "change SUFFIX in going_further/records.py.\n",
+        ),
     ):
         status, stdout, stderr = train(copy, "--data_dir", name)
         assert (status, stdout) == (1, "")
-        assert stderr.startswith(words)
-        assert stderr.endswith(f'-m going_further.make_files --data_dir "{name}"\n')
+        assert stderr.startswith(start)
+        assert stderr.endswith(end)
         assert stderr.count("\n") == 1
+
+
+def test_a_name_that_tensorflow_cannot_read(tmp_path):
+    open(os.path.join(os.fsencode(str(tmp_path)), b"\xff.tfrecord"), "w").close()
+    with pytest.raises(SystemExit, match="rename it. TensorFlow reads UTF-8 names only."):
+        data_files.find(str(tmp_path))
 
 
 def test_a_file_without_the_right_to_read(tmp_path, monkeypatch):

@@ -54,7 +54,7 @@ def parse(doc, environ=os.environ):
     """
     parser = _parser(doc)
     given = parser.parse()
-    if given.steps is None and not given.data_dir:
+    if given.steps is None and given.data_dir is None:
         given.steps = 5000
     if any(getattr(given, name) is not None for name in TASK_FLAGS):
         member = _from_flags(parser, given)

@@ -15,7 +15,7 @@ def own_share(flags, member):
     Returns: a list of paths; empty without --data_dir. Exits with status 1 and one line if the
       folder can't be read, or has too few files.
     """
-    if not flags.data_dir:
+    if flags.data_dir is None:
         return []
     paths = data_files.find(flags.data_dir)
     workers = len(member.cluster["worker"])
