@@ -49,7 +49,7 @@ def recipe_and_queue():
     return (
         f"With one thread the recipe takes {of(WARM, RECIPE)} of the time of `--input feed_dict`, "
         f"and these queues {of(WARM, QUEUE)}. Where each block of 128 examples also waits for "
-        f"3 ms, the queues take {of(SLOW, QUEUE)}."
+        f"3 ms, the queues take {of(SLOW, QUEUE)} of what feed_dict takes with the same wait."
     )
 
 
@@ -100,10 +100,10 @@ def cold():
             of_no_input.append(of_other(rounds, name, FLOOR))
     return (
         f"feed_dict and the queues of one thread read {min(read):.0f} to {max(read):.0f} MB from "
-        "the disk in each second (medians of the rounds). Where feed_dict took "
-        f"{of_no_input[0]} of the time without input, it takes {of_no_input[1]}; the queue "
-        f"{of_no_input[3]} in place of {of_no_input[2]}, whole batches {of_no_input[5]} in place "
-        f"of {of_no_input[4]}."
+        "the disk in each second (medians of the rounds). Compared with the time without input, "
+        f"feed_dict took {of_no_input[0]} from memory, and {of_no_input[1]} from the disk. The "
+        f"queue took {of_no_input[2]} and {of_no_input[3]}, whole batches {of_no_input[4]} and "
+        f"{of_no_input[5]}: the disk costs each a little."
     )
 
 
