@@ -247,6 +247,13 @@ def test_memory_does_not_grow_with_the_epochs(made, name):
     assert peaks[1] - peaks[0] < 50  # 90 epochs have 105 MiB
 
 
+@pytest.mark.skipif("tf_data" in INPUTS, reason="this TensorFlow has tf.data")
+def test_tf_data_is_missed_in_one_line(made):
+    status, _, stderr = train(made[0], "--input", "tf_data")
+    assert status == 1
+    assert stderr == f"TensorFlow {tf.__version__} has no tf.data: it came with 1.4.\n"
+
+
 def test_ctrl_c_ends_training_at_once(made):
     command = made[0].module("files_training", "--epochs", 10**6)
     process = made[0].start(command, cwd=str(made[0].folder))
