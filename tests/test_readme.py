@@ -109,14 +109,16 @@ def test_code_for_data_that_ends(failing, steps, error, runners):
 
 
 def test_a_queue_keeps_a_batch_and_its_label_together():
+    (code,) = re.findall(r"```python label\n(.*?)```", README, re.S)
     with tf.Graph().as_default(), tf.Session() as sess:
         x_batch = tf.py_func(lambda: np.ones([2, 3], np.float32), [], tf.float32)
         x_batch.set_shape([2, 3])
         y_batch = 7 * tf.ones([2, 1])
-        queue = tf.FIFOQueue(4, [tf.float32, tf.float32], [[2, 3], [2, 1]])
-        sess.run(queue.enqueue([x_batch, y_batch]))
-        x, y_true = queue.dequeue()
-        assert [value.tolist() for value in sess.run([x, y_true])] == [[[1] * 3] * 2, [[7]] * 2]
+        names = {"tf": tf, "x_batch": x_batch, "y_batch": y_batch}
+        exec(code, names)
+        sess.run(names["enqueue"])
+        values = sess.run([names["x"], names["y_true"]])
+        assert [value.tolist() for value in values] == [[[1] * 3] * 2, [[7]] * 2]
 
 
 def shape(line):
