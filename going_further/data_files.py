@@ -117,11 +117,12 @@ def fault(record):
     for name, wanted in records.form().items():
         if not isinstance(wanted, tf.FixedLenFeature):  # which takes any number of values
             continue
-        if name not in kept:
+        values = LISTS[wanted.dtype.name]
+        kind = kept[name].WhichOneof("kind") if name in kept else None
+        if kind is None:
             if wanted.default_value is None:
                 return f"has no {name}"
             continue
-        values, kind = LISTS[wanted.dtype.name], kept[name].WhichOneof("kind")
         if kind != values:
             return f"has {kind} as {name}, not {values}"
         found, size = len(getattr(kept[name], values).value), int(np.prod(wanted.shape))

@@ -419,6 +419,8 @@ def test_records_of_another_form(tmp_path, monkeypatch):
     assert data_files.problem(str(path)) == "record 2 has 5 int64 values as pixels, not 6"
     write(path, [six, example(float_list=tf.train.FloatList(value=range(6)))])
     assert data_files.problem(str(path)) == "record 2 has float_list as pixels, not int64_list"
+    write(path, [six, example()])
+    assert data_files.problem(str(path)) == "record 2 has no pixels"
 
 
 @pytest.mark.parametrize("error", ["ResourceExhaustedError", "DataLossError"])

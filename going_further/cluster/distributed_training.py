@@ -133,7 +133,8 @@ def train(sess, session):
                 step()
             ended, read = FLAGS.steps and done >= FLAGS.steps, False
         except tf.errors.OutOfRangeError:
-            ended = read = bool(paths) and not sess.should_stop()  # as a reader's error would do
+            # A reader's error closes the queue too, but requests a stop before it does.
+            ended = read = bool(paths) and not sess.should_stop()
     end = time.monotonic()
     if not ended:
         return None  # the MonitoredSession raises the reader's error when it is left
