@@ -25,7 +25,7 @@ x = tf.Print(x, data=[x, left], message="Dequeued, elements left: ")
 
 
 def hanging(seconds):
-    return "  hanging for {} s, elements in the queue: {}".format(seconds, sess.run(size))
+    return f"  hanging for {seconds} s, elements in the queue: {sess.run(size)}"
 
 
 with tf.Session() as sess:

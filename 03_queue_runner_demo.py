@@ -1,6 +1,6 @@
 """03: the queue of 02, refilled by a thread of its own: a QueueRunner and a Coordinator.
 
-How often is the generator called? Foretell it, also for other numbers. The script counts.
+How often is the generator called? Predict it, also for other numbers. The script counts.
 """
 
 import threading
@@ -29,8 +29,8 @@ with tf.control_dependencies([x]):
     left = queue.size()
 x = tf.Print(x, data=[x, left], message="Dequeued, elements left: ")
 
-exercise = "Exercise: the queue holds {}, a refill brings {}, and we dequeue {} times."
-print(exercise.format(capacity, refill, dequeues))
+print(f"Exercise: the queue holds {capacity}, a refill brings {refill}, and we dequeue", end=" ")
+print(f"{dequeues} times.")
 print("How many times is the generator called?")
 
 with tf.Session() as sess:
@@ -39,7 +39,7 @@ with tf.Session() as sess:
     # Two threads: one runs the enqueue op, the other waits for the end, to close the queue.
     runner, closer = threads = tf.train.start_queue_runners(sess, coord)
     runner.name, closer.name = "runner", "closer"
-    print("Threads: {}.".format(", ".join(thread.name for thread in threading.enumerate())))
+    print(f"Threads: {', '.join(thread.name for thread in threading.enumerate())}.")
     with coord.stop_on_exception():
         for _ in range(dequeues):
             sess.run(x)
@@ -52,9 +52,9 @@ with tf.Session() as sess:
     coord.join(threads)  # raises what came first: the runner's error, not the empty queue's
     calls_value = sess.run(calls)
 
-print("Answer, counted in this run: {} times.".format(calls_value))
+print(f"Answer, counted in this run: {calls_value} times.")
 print("A refill that does not fit is not dropped: its enqueue waits, and takes each place that")
-print("comes free. The next one is generated as soon as the last of it is in:")
+print("comes free. The next one is generated once the last of it is in, at the earliest:")
 for n in range(calls_value):
-    print("  call {} after dequeue {}".format(n + 1, max(0, n * refill - capacity)))
-print("Threads: {}.".format(", ".join(thread.name for thread in threading.enumerate())))
+    print(f"  call {n + 1} after dequeue {max(0, n * refill - capacity)}")
+print(f"Threads: {', '.join(thread.name for thread in threading.enumerate())}.")

@@ -9,7 +9,7 @@ tf.set_random_seed(FLAGS.seed)
 
 # The input, as far as x and y_true, is what 01 and 04 do differently.
 with tf.name_scope("input"), tf.device("/cpu:0"):
-    x_batch = common.read_batch(FLAGS.batch_size, FLAGS.read_latency_ms, FLAGS.latency_every)
+    x_batch = common.read_batch(FLAGS.batch_size, FLAGS.read_latency_ms)
     queue = tf.FIFOQueue(FLAGS.capacity, [tf.float32], [x_batch.get_shape()])  # of whole batches
     tf.train.add_queue_runner(tf.train.QueueRunner(queue, [queue.enqueue(x_batch)] * FLAGS.threads))
     x = queue.dequeue(name="x")
@@ -22,12 +22,12 @@ tf.get_default_graph().finalize()  # from here on, adding an op is an error and 
 
 
 def train():
-    print("accuracy before: {:.3f}".format(sess.run(accuracy)))
+    print(f"accuracy before: {sess.run(accuracy):.3f}")
     for step in monitor.steps(sess):
         coord.raise_requested_exception()  # a reader's error, at once
         _, loss_value = sess.run([train_step, loss])
         monitor.log(step, loss_value)
-    print("accuracy after: {:.3f}".format(sess.run(accuracy)))
+    print(f"accuracy after: {sess.run(accuracy):.3f}")
 
 
 with tf.Session(config=session_config(FLAGS)) as sess:

@@ -1,11 +1,6 @@
-"""What the scripts share: the "filesystem", the model, the clock.
-
-No f-strings, here and in the scripts: a Python that is too old must get as far as the line
-of support that says so.
-"""
+"""What the scripts share: the "filesystem", the model, the clock."""
 
 import contextlib
-import itertools
 import time
 
 from support import tf
@@ -18,39 +13,33 @@ from support.watching import queue_watched
 FEATURES = 1024
 
 
-def read_batch(batch_size, read_latency_ms=0, latency_every=1):
+def read_batch(batch_size, read_latency_ms=0):
     """One read of the synthetic filesystem, as ops of the graph.
 
     Args:
       batch_size: examples in the batch.
-      read_latency_ms: how long each read also waits, in ms, as for a slow disk. The wait
-        costs no CPU, and reads by several threads wait in parallel.
-      latency_every: 1 if each read waits, n if only every n-th does, as with a disk that is
-        fast but stalls now and then.
+      read_latency_ms: how long each read also waits, in ms, as for a slow disk.
 
     Returns: float32 [batch_size, FEATURES] drawn from N(0, 1), anew in each sess.run(), on
       the host, where files are read.
     """
     with tf.name_scope("filesystem"), tf.device("/cpu:0"):
-        after_wait = tf.control_dependencies(waits(read_latency_ms, latency_every))
+        waited = waits(read_latency_ms)
         # Op seeds (1 here, 2 and 3 in the model) and the graph's seed together fix what is
         # drawn, whatever else is in the graph: 01 and 04 train the same weights on the same
         # batches.
-        with after_wait:
+        with tf.control_dependencies(waited):
             return tf.random_normal([batch_size, FEATURES], 0.0, 1.0, seed=1, name="read")
 
 
-def waits(read_latency_ms, latency_every=1):
-    """What a read has to wait for. The arguments are those of read_batch().
+def waits(read_latency_ms):
+    """What a read that waits so long has to wait for: a list for tf.control_dependencies().
 
-    Returns: a list of tensors, for tf.control_dependencies(); empty if there is nothing to wait
-      for.
+    The wait costs no CPU, and reads by several threads wait in parallel.
     """
-    reads = itertools.count(1)
 
     def wait():
-        if next(reads) % latency_every == 0:
-            time.sleep(read_latency_ms / 1000.0)
+        time.sleep(read_latency_ms / 1000)
         return True
 
     return [tf.py_func(wait, [], tf.bool, name="wait")] if read_latency_ms else []
@@ -110,7 +99,7 @@ def dense(x, units, name, seed):
 # ------------------------------------------------------------------ the clock
 
 
-class Clock(object):
+class Clock:
     """Measures the body of a `with` statement, in seconds.
 
     Attributes:
@@ -121,15 +110,15 @@ class Clock(object):
     seconds = cpu_seconds = 0.0
 
     def __enter__(self):
-        self._start = time.monotonic(), time.process_time()
+        self._start = time.perf_counter(), time.process_time()
         return self
 
     def __exit__(self, *_):
-        self.seconds = time.monotonic() - self._start[0]
+        self.seconds = time.perf_counter() - self._start[0]
         self.cpu_seconds = time.process_time() - self._start[1]
 
 
-class Monitor(object):
+class Monitor:
     """Watches a training loop: its time and, from outside of the loop, its queue.
 
         monitor = Monitor(flags, "queue", queue.size())
@@ -160,10 +149,10 @@ class Monitor(object):
         self.fetching_seconds = 0.0
 
         def fetch_timed():
-            start = time.monotonic()
-            batch = fetch()
+            with Clock() as clock:
+                batch = fetch()
             if self._timing:
-                self.fetching_seconds += time.monotonic() - start
+                self.fetching_seconds += clock.seconds
             return batch
 
         return fetch_timed
@@ -187,7 +176,7 @@ class Monitor(object):
         from tqdm import tqdm
 
         if self._is_one_of(10, step):
-            tqdm.write("step {:>5}  loss {:.4f}".format(step, loss))
+            tqdm.write(f"step {step:>5}  loss {loss:.4f}")
         if self._is_one_of(100, step):
             self._draw("loss", loss, step)
 

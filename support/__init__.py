@@ -1,15 +1,7 @@
 """What keeps the scripts short: TensorFlow's import, flags, the device, timings.
 
-Nothing here knows the model. This file and what it imports first, support.python, are
-written for any Python, so that one that is too old gets as far as the line that says so.
+Nothing here knows the model.
 """
-
-import sys
-
-from support import python
-
-if sys.version_info < (3, 6):
-    python.check()
 
 from support.device import print_device
 from support.flags import parse_flags, parse_training_flags

@@ -1,14 +1,60 @@
-"""The device that computes: its name, and how busy it is."""
+"""The device that computes: its name, how many cores it has, and how busy it is."""
 
 import contextlib
 import functools
 import os
+import pathlib
+import platform
 import re
 import subprocess
 import threading
 
-from support.cores import cores
-from support.tensorflow_api import load, tf
+from support.tensorflow_api import load, said, tf
+
+# ------------------------------------------------------------------ the CPU
+
+
+def cores(cgroups="/sys/fs/cgroup", own="/proc/self/cgroup"):
+    """How many CPU cores this process may use; not always a whole number.
+
+    Args:
+      cgroups: the folder where Linux keeps the limits of groups of processes. A container has one
+        ("docker run --cpus=1.5"), and groups are nested: the lowest quota counts.
+      own: the file that names this process's groups.
+    """
+    linux = hasattr(os, "sched_getaffinity")
+    count = len(os.sched_getaffinity(0)) if linux else os.cpu_count()
+    return min([count, *_quotas(cgroups, own)])
+
+
+def _quotas(cgroups, own):
+    """Yields: the CPU quotas of a process's groups, in cores."""
+    with contextlib.suppress(OSError):  # not Linux
+        for line in pathlib.Path(own).read_text().splitlines():
+            # "0::/a/b" names a group of version 2, "4:cpu,cpuacct:/a/b" one of version 1.
+            _, controllers, group = line.split(":", 2)
+            if controllers and "cpu" not in controllers.split(","):
+                continue
+            folder = pathlib.Path(cgroups, "cpu" if controllers else "", group.strip("/"))
+            names = ["cpu.cfs_quota_us", "cpu.cfs_period_us"] if controllers else ["cpu.max"]
+            for one in (folder, *folder.parents):
+                with contextlib.suppress(OSError, ValueError):  # no such file, or "max"
+                    text = " ".join((one / name).read_text() for name in names)
+                    quota, period = map(int, text.split())
+                    if quota > 0:  # version 1 has -1 for none
+                        yield quota / period
+
+
+def cpu():
+    """The name of the CPU."""
+    with contextlib.suppress(OSError), open("/proc/cpuinfo") as file:  # Linux
+        for line in file:
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor()
+
+
+# ------------------------------------------------------------------ the GPU
 
 
 @functools.lru_cache(maxsize=None)
@@ -27,28 +73,6 @@ def description_of_gpu(devices):
             # "device: 0, name: Tesla V100, pci bus id: 0000:00:04.0, compute capability: 7.0"
             return dict(re.findall(r"(\w[\w ]*): ([^,]*)", device.physical_device_desc))
     return None
-
-
-def device():
-    """The device that computes, as the tables name it."""
-    return f"GPU {gpu()['name']}" if gpu() else f"CPU with {cores():g} cores"
-
-
-def print_device():
-    """Say which TensorFlow computes on what, and whether it leaves a GPU unused."""
-    print(f"TensorFlow {tf.__version__} on {device()}")
-    hidden = os.environ.get("CUDA_VISIBLE_DEVICES") in ("", "-1")  # on purpose
-    if gpu() or hidden:
-        return
-    try:
-        command = ["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"]
-        found = subprocess.check_output(command, stderr=subprocess.DEVNULL, timeout=10)
-    except (OSError, subprocess.SubprocessError):
-        return
-    name = found.decode("ascii", "replace").partition("\n")[0]
-    if name:
-        print(f"nvidia-smi finds a GPU, {name}, that TensorFlow does not see.")
-        print('Going on with the CPU. The README says under "On a GPU" what to install.')
 
 
 @contextlib.contextmanager
@@ -88,6 +112,35 @@ def _read(lines, utilisation):
     for line in lines:
         with contextlib.suppress(ValueError):  # "[N/A]"
             utilisation.append(int(line) / 100)
+
+
+# ------------------------------------------------------------------ whichever computes
+
+
+def device():
+    """The device that computes, as the tables name it."""
+    return f"GPU {gpu()['name']}" if gpu() else f"CPU with {cores():g} cores"
+
+
+def print_device():
+    """Say which TensorFlow computes on what, and whether it leaves a GPU unused."""
+    print(f"TensorFlow {tf.__version__} on {device()}")
+    hidden = os.environ.get("CUDA_VISIBLE_DEVICES") in ("", "-1")  # on purpose
+    if gpu() or hidden:
+        return
+    try:
+        command = ["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"]
+        found = subprocess.check_output(command, stderr=subprocess.DEVNULL, timeout=10)
+    except (OSError, subprocess.SubprocessError):
+        return
+    name = found.decode("ascii", "replace").partition("\n")[0]
+    if name:
+        print(f"nvidia-smi finds a GPU, {name}, that TensorFlow does not see.")
+        for line in said():
+            print(f"  {line}")
+        if not said():
+            print("To see what TensorFlow says of it, set TF_CPP_MIN_LOG_LEVEL=0.")
+        print('Going on with the CPU. The README says under "On a GPU" what to install.')
 
 
 def busy(seconds, cpu_seconds, utilisation):

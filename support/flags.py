@@ -5,8 +5,9 @@ import math
 import os
 import sys
 
-from support import signals, streams
-from support.paths import ROOT
+from support import process, timings
+
+MOST_THREADS, MOST_CAPACITY = 64, 1000
 
 
 def _within(convert, kind, lowest, highest):
@@ -59,18 +60,13 @@ SHARED = {
         "default": 0,
         "help": "how long each read also waits, as for a slow disk (try 3)",
     },
-    "latency_every": {
-        "type": whole(1, 10**6),
-        "default": 1,
-        "help": "only every N-th read waits so long (try 20, with --read_latency_ms 50)",
-    },
     "threads": {
-        "type": whole(1, 64),
+        "type": whole(1, MOST_THREADS),
         "default": 1,
         "help": "threads that fill the queue (try 4 with a slow disk)",
     },
     "capacity": {
-        "type": whole(1, 1000),
+        "type": whole(1, MOST_CAPACITY),
         "default": 5,
         "help": "elements that fit in the queue: scalars in 03, else batches",
     },
@@ -99,7 +95,7 @@ SHARED = {
         "help": "keep the graph and the loss there, for TensorBoard",
     },
     "timings": {
-        "default": os.path.join(ROOT, "timings.jsonl"),
+        "default": timings.DEFAULT,
         "metavar": "FILE",
         "help": "where runs are kept and compared",
     },
@@ -137,15 +133,14 @@ class Parser(argparse.ArgumentParser):
         Returns: a namespace with an attribute for each flag.
         """
         if sys.stdout is sys.__stdout__:  # a notebook has streams and signals of its own
-            streams.prepare()
-            signals.end_at_once()
+            process.prepare()
         return self.parse_args()
 
     def error(self, message):
         self.exit(2, f"{self.prog}: {message}. See --help.\n")
 
 
-TRAINING = "steps batch_size read_latency_ms latency_every seed log_dir timings"
+TRAINING = "steps batch_size read_latency_ms seed log_dir timings"
 
 
 def parse_training_flags(doc, names=""):

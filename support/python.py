@@ -1,6 +1,14 @@
-"""Which Pythons there is a TensorFlow for. No f-strings: any Python must understand this file."""
+"""This Python: whether a TensorFlow runs on it, and what to install.
 
+No f-strings: make runs this file with any Python it finds, to be told whether that is new enough.
+"""
+
+import os
+import re
 import sys
+
+# The project's folder.
+ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 
 
 def check():
@@ -11,6 +19,45 @@ def check():
             "Python {}.{} won't do: install Python 3.9 to 3.13, for TensorFlow 2, "
             "3.7, for 1.15.5, or 3.6, for 1.0.0.".format(*version)
         )
+
+
+def advice(error):
+    """What to do about an error of TensorFlow's import, in one or two lines.
+
+    Args:
+      error: the ImportError or AttributeError.
+
+    Returns: the text, or None if that isn't known. Exits if this Python can't have TensorFlow.
+    """
+    pip = '"{}" -m pip '.format(sys.executable)
+    requirements = 'install -r "{}"'.format(os.path.join(ROOT, "requirements.txt"))
+    # A fresh Python 3.6 has pip 18.1, which picks wheels that it can't install.
+    cpu = pip + 'install "pip==21.3.1" && ' + pip + requirements.replace(".txt", "-cpu.txt")
+
+    library = re.search(r"libcu\w+\.so[.\d]*", str(error))
+    if library:
+        return (
+            'This GPU build of TensorFlow finds no {}, a part of CUDA: see "On a GPU" in the '
+            "README.\nWithout a GPU, type: make run-tf1, or: {}uninstall -y tensorflow-gpu && {}"
+        ).format(library.group(), pip, cpu)
+
+    # A newer NumPy has no more what an older TensorFlow uses. The last of these is 2.11's error.
+    numpy = getattr(sys.modules.get("numpy"), "__version__", None)
+    too_new = r"module 'numpy' has no attribute|numpy\.core|_ARRAY_API|Unable to convert function"
+    if numpy and re.search(too_new, str(error)):
+        older = "numpy<2" if numpy.startswith("2.") else "numpy<1.24"
+        return 'This TensorFlow can\'t work with NumPy {}. Type: {}install "{}"'.format(
+            numpy, pip, older
+        )
+
+    # A folder that bears a package's name, and is empty, gives the second message.
+    missing = re.search(r"(?:No module named|module) '(tensorflow|numpy|tqdm)'", str(error))
+    if not missing:
+        return None
+    check()
+    is_3_6 = sys.version_info[:2] == (3, 6)
+    command = "make run-tf1, or: " + cpu if is_3_6 else "make run, or: " + pip + requirements
+    return "{} is not installed in this Python. Type: {}".format(missing.group(1), command)
 
 
 if __name__ == "__main__":

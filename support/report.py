@@ -1,10 +1,8 @@
 """What a training script says at its end."""
 
-from support import comparison, forecast, timings
-from support.cores import cores
-from support.device import device
+from support import rule, timings
+from support.device import cores, cpu, device
 from support.tensorflow_api import tf
-from support.verdict import verdict
 
 
 def report(monitor):
@@ -14,12 +12,12 @@ def report(monitor):
       monitor: the common.Monitor of its training loop.
     """
     flags, variant = monitor.flags, monitor.variant
-    names = ("steps", "batch_size", "read_latency_ms", "latency_every")
-    run = {name: getattr(flags, name) for name in names}
+    run = {name: getattr(flags, name) for name in ("steps", "batch_size", "read_latency_ms")}
     for name in ("threads", "capacity"):
-        if hasattr(flags, name):
-            variant += f", {name} {getattr(flags, name)}"
-    run.update(variant=variant, tensorflow=tf.__version__, device=device())
+        run[name] = getattr(flags, name, None)
+        if run[name]:
+            variant += f", {name} {run[name]}"
+    run.update(variant=variant, tensorflow=tf.__version__, device=device(), cpu=cpu())
     run.update(seconds=monitor.clock.seconds, cpu_seconds=monitor.clock.cpu_seconds)
     run.update(fetching_seconds=monitor.fetching_seconds, busy=monitor.busy)
     run.update(summary_of_fill(monitor.fill))
@@ -27,20 +25,18 @@ def report(monitor):
     timings.append(flags.timings, run)
 
     print(f"time: {run['seconds']:.2f} s for {flags.steps} steps")
-    if flags.steps < 20 * getattr(flags, "capacity", 0):
+    if flags.steps < 20 * (run["capacity"] or 0):
         print("Some of the batches were in the queue before the clock started: take more steps.")
     if monitor.fill:
         print(fill_line(monitor.fill, flags.capacity))
     print()
-    print("\n".join(comparison.table(runs)))
-    feed_dict_runs = comparison.comparable(runs).get("feed_dict", [])
-    bounds = forecast.bounds(feed_dict_runs, cores())
+    print("\n".join(timings.table(runs, flags.timings)))
+    feed_dict_runs = timings.of_variant(timings.comparable(runs), "feed_dict")
     if variant == "feed_dict":
-        lines = forecast.foretold(bounds, cores())
+        lines = rule.predicted(rule.bounds(feed_dict_runs, cores()), cores())
     else:
-        lines = forecast.compared(run, bounds, flags.threads)
-        seconds = comparison.seconds_of(feed_dict_runs)
-        lines += verdict(run, seconds, bounds, flags.threads, flags.capacity)
+        lines = rule.compared(run, rule.bounds(feed_dict_runs, cores(), flags.threads))
+        lines += rule.verdict(run, feed_dict_runs, cores())
     print("\n".join(lines))
 
 

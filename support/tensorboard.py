@@ -24,8 +24,9 @@ def curves(log_dir, graph):
     script = os.path.splitext(os.path.basename(sys.argv[0]))[0]
     folder = os.path.join(log_dir, script + time.strftime("_%Y%m%d_%H%M%S"))
     print(f'Writing to {folder}; to see it: tensorboard --logdir "{log_dir}"')
-    # Ctrl-C loses the points of the last 5 s.
-    writer = tf.summary.FileWriter(folder, graph, flush_secs=5)
+    # TensorFlow takes UTF-8, also where the locale can't spell the name.
+    utf8 = os.fsencode(folder).decode("utf-8", "surrogateescape")
+    writer = tf.summary.FileWriter(utf8, graph, flush_secs=5)  # Ctrl-C loses the last 5 s
 
     def add(tag, value, step):
         point = tf.Summary(value=[tf.Summary.Value(tag=tag, simple_value=value)])

@@ -1,14 +1,13 @@
 """TensorFlow's 1.x API, whichever TensorFlow is installed. No other file knows which it is."""
 
-import math
+import ctypes
 import os
+import platform
 import sys
 import types
 
-from support.cores import cores
-from support.denormals import flush_denormals
-from support.installing import advice
-from support.streams import stderr_kept_back
+from support.process import stderr_kept_back
+from support.python import advice
 
 
 class _TensorFlow(types.ModuleType):
@@ -24,6 +23,9 @@ class _TensorFlow(types.ModuleType):
 
 
 tf = _TensorFlow("tf")
+
+_loaded = []  # the module, once it is there
+_said = []  # what it wrote to stderr while it was loaded
 
 
 def load(tf_print=True):
@@ -41,7 +43,10 @@ def load(tf_print=True):
     return _loaded[0]
 
 
-_loaded = []  # the module, once it is there
+def said():
+    """What TensorFlow wrote to stderr while it was loaded, as a list of lines."""
+    load()
+    return b"".join(_said).decode("utf-8", "replace").splitlines()
 
 
 def _import(tf_print):
@@ -51,39 +56,58 @@ def _import(tf_print):
     quiet = os.environ.get("TF_CPP_MIN_LOG_LEVEL", "2")
     logged_print = tf_print and sys.version_info < (3, 7)
     os.environ["TF_CPP_MIN_LOG_LEVEL"] = "0" if logged_print else quiet
-    try:
-        with stderr_kept_back():
-            import tensorflow
-            import tqdm  # noqa: F401  missed now rather than after training has begun
-
-            version = tuple(map(int, tensorflow.__version__.split(".")[:2]))
-            if version >= (1, 5):
-                os.environ["TF_CPP_MIN_LOG_LEVEL"] = quiet
-            if version == (1, 0):
-                # As the model gets sure of itself, its gradients become denormal numbers.
-                # TensorFlow's threads flush them to zero, but for 1.0, whose wheel is built
-                # without SSE3. So this thread does it, before it makes TensorFlow's.
-                flush_denormals()
-            api = tensorflow if version < (2, 0) else tensorflow.compat.v1
-            api.logging.set_verbosity(api.logging.ERROR)  # no deprecation notes
-            if version >= (2, 0):
-                api.disable_v2_behavior()
-            # The first run of a process looks at the hardware, and says a lot.
-            with api.Graph().as_default(), api.Session(config=_config(api, 1)) as sess:
-                sess.run(api.constant(0))
-    except (ImportError, AttributeError) as error:
-        text = advice(error)
-        if text:
-            sys.exit(text)
-        raise
+    with stderr_kept_back() as kept:
+        try:
+            api = _prepared(quiet)
+        except (ImportError, AttributeError, TypeError) as error:
+            text = advice(error)
+            if text:
+                sys.exit(text)
+            raise
+    _said.extend(kept)
     return api
+
+
+def _prepared(quiet):
+    """Import the API, and let it do all that it says a lot about, such as its first run."""
+    import tensorflow
+    import tqdm  # noqa: F401  missed now rather than after training has begun
+
+    version = tuple(map(int, tensorflow.__version__.split(".")[:2]))
+    if version >= (1, 5):
+        os.environ["TF_CPP_MIN_LOG_LEVEL"] = quiet
+    if version == (1, 0):
+        _flush_denormals()
+    api = tensorflow if version < (2, 0) else tensorflow.compat.v1
+    api.logging.set_verbosity(api.logging.ERROR)  # no deprecation notes
+    if version >= (2, 0):
+        api.disable_v2_behavior()
+    with api.Graph().as_default(), api.Session(config=_config(api, 1)) as sess:
+        sess.run(api.constant(0))
+    return api
+
+
+def _flush_denormals():
+    """Let this thread, and the threads that it makes from now on, take denormal numbers for 0.
+
+    Those are numbers so close to 0 that a float32 loses digits, below 2**-126. As the model gets
+    sure of itself its gradients become such numbers, with which many CPUs compute far more slowly.
+    TensorFlow's threads flush them to zero, but for 1.0, whose wheel is built without SSE3.
+    """
+    if (platform.system(), platform.machine()) != ("Linux", "x86_64"):
+        return
+    libm = ctypes.CDLL("libm.so.6")
+    environment = (ctypes.c_uint32 * 8)()  # fenv_t of fenv.h: MXCSR is the last of its words
+    libm.fegetenv(environment)
+    environment[7] |= 0x8040  # of MXCSR: flush to zero, and denormals are zero
+    libm.fesetenv(environment)
 
 
 def _config(api, threads):
     return api.ConfigProto(
         # A read that waits keeps a thread of this pool while it does. With one for each
         # reader, beside those for training, reads never hold up the training step.
-        inter_op_parallelism_threads=math.ceil(cores()) + threads,
+        inter_op_parallelism_threads=os.cpu_count() + threads,
         use_per_session_threads=True,
         # Else the first process takes all of the GPU's memory, and a second one fails.
         gpu_options=api.GPUOptions(allow_growth=True),

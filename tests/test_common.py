@@ -67,18 +67,6 @@ def test_each_read_sleeps_for_its_latency(monkeypatch):
     assert sleeps.count(0.3) == 2
 
 
-def test_only_every_nth_read_may_sleep(monkeypatch):
-    sleeps = []
-    monkeypatch.setattr(time, "sleep", sleeps.append)
-    x = common.read_batch(2, read_latency_ms=300, latency_every=3)
-    slept = []
-    with tf.Session() as sess:
-        for _ in range(7):
-            sess.run(x)
-            slept.append(sleeps.count(0.3))
-    assert slept == [0, 0, 1, 1, 1, 2, 2]
-
-
 def test_label_against_numpy():
     x = common.read_batch(5000)
     y = common.label(x)
@@ -114,9 +102,7 @@ def test_model_against_numpy():
         after = dict(zip(names, sess.run(tf.trainable_variables())))
 
     assert sorted(names) == sorted(
-        "model/{}/{}".format(layer, kind)
-        for layer in ("hidden", "logits")
-        for kind in ("weights", "biases")
+        f"model/{layer}/{kind}" for layer in ("hidden", "logits") for kind in ("weights", "biases")
     )
     for name, value in before.items():
         if name.endswith("biases"):

@@ -1,4 +1,4 @@
-"""The rooms of support: timings, the table, the verdict, the device, the command line."""
+"""The rooms of support: timings and their table, the rule, the device, the command line."""
 
 import json
 import os
@@ -9,9 +9,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from support import comparison, device, flags, forecast, print_device, python, timings
-from support.cores import cores
-from support.verdict import verdict
+from support import device, flags, print_device, process, python, rule, tensorflow_api, timings
 
 
 def run(variant, seconds, **changes):
@@ -24,10 +22,12 @@ def run(variant, seconds, **changes):
             "steps": 1000,
             "batch_size": 100,
             "read_latency_ms": 0,
-            "latency_every": 1,
             "fetching_seconds": None,
+            "threads": 1,
+            "capacity": 5,
             "tensorflow": "1.0.0",
             "device": "CPU with 2 cores",
+            "cpu": "Intel",
         },
         **changes,
     )
@@ -59,9 +59,10 @@ def test_damaged_timings_cost_one_warning(tmp_path, capsys, damage):
 def test_runs_of_an_earlier_version_are_read(tmp_path, capsys):
     path = tmp_path / "timings.jsonl"
     earlier = run("queue", 3.0)
-    del earlier["latency_every"], earlier["fetching_seconds"]
+    for name in timings.UNKNOWN:
+        del earlier[name]
     timings.append(str(path), earlier)
-    assert timings.read(str(path)) == [run("queue", 3.0)]
+    assert timings.read(str(path)) == [dict(earlier, **timings.UNKNOWN)]
     assert capsys.readouterr().err == ""
 
 
@@ -93,8 +94,8 @@ def test_runs_that_end_at_once_do_not_mix(tmp_path, capsys):
 # ------------------------------------------------------------------ the table
 
 
-def table(*runs):
-    return "\n".join(comparison.table(list(runs)))
+def table(*runs, path=timings.DEFAULT):
+    return "\n".join(timings.table(list(runs), path))
 
 
 def row(name, text):
@@ -119,9 +120,9 @@ def test_table_takes_medians():
         {"steps": 2000},
         {"batch_size": 200},
         {"read_latency_ms": 3.0},
-        {"latency_every": 20},
         {"tensorflow": "2.21.0"},
         {"device": "GPU Titan"},
+        {"cpu": "AMD"},  # another machine, with as many cores
     ],
 )
 def test_table_leaves_out_other_settings_and_says_so(change):
@@ -137,9 +138,8 @@ def test_table_says_what_to_run_for_a_comparison():
     assert f"To compare, run 01_feed_dict_baseline.py {flags}" in text
     text = table(run("feed_dict", 1.0, **settings))
     assert f"To compare, run 04_queue_pipeline_training.py {flags}\n" in text + "\n"
-    text = table(run("feed_dict", 1.0, latency_every=20, **settings))
-    assert f"To compare, run 04_queue_pipeline_training.py {flags} --latency_every 20" in text
-    assert "read latency 2.5 ms once in 20 reads:" in text
+    text = table(run("feed_dict", 1.0, **settings), path="my times.jsonl")
+    assert f'04_queue_pipeline_training.py {flags} --timings "my times.jsonl"' in text
 
 
 def test_table_tells_threads_apart_and_keeps_its_columns():
@@ -155,15 +155,15 @@ def test_table_tells_threads_apart_and_keeps_its_columns():
     assert len(ends) == 1
 
 
-def test_runs_made_by_turns_are_compared_pair_by_pair():
-    # The machine is half as fast in the second pair.
-    pairs = [("feed_dict", 10.0), ("queue", 9.0), ("feed_dict", 20.0), ("queue", 16.0)]
-    pairs += [("feed_dict", 10.0), ("queue", 5.0)]
-    runs = [run(*one) for one in pairs]
+def test_a_queue_is_compared_with_the_feed_dict_right_before_it():
+    # The machine is half as fast from the third run on.
+    runs = [("feed_dict", 10.0), ("feed_dict", 10.0), ("queue", 9.0), ("queue", 18.0)]
+    runs += [("feed_dict", 20.0), ("queue", 16.0), ("feed_dict", 10.0), ("queue", 5.0)]
+    runs = [run(*one) for one in runs]
     line = "Pair by pair, queue took 0.80 of feed_dict's time (0.50 to 0.90, 3 pairs)."
     assert line in table(*runs)
-    assert "Pair by pair" not in table(*runs[:-1])
-    assert "Pair by pair" not in table(*runs[:2])
+    assert "Pair by pair" not in table(*runs[:-1])  # the last is of feed_dict
+    assert "Pair by pair" not in table(*runs[:4])  # a single pair
 
 
 def test_no_change_has_no_sign_of_less():
@@ -176,67 +176,7 @@ def test_article_s_figures():
     assert row("the article's queue", text)[3:] == "1 11.50 s 2.30 55,652 GPU 43% -36%".split()
 
 
-# ------------------------------------------------------------------ the verdict
-
-TRAINING = "Training limits this run: its batches were there in time."
-STALL = "The queue was empty now and then, though reads are fast enough in the mean."
-STALLING = {"read_latency_ms": 16, "latency_every": 4}
-INPUT = "The input limits this run: training waited for it."
-CPU = "The CPU limits this run: reading and training share its cores."
-SLOW_READS = {"training": 5.0, "input / threads": 12.0, "CPU time / cores": 4.0}
-STALLS = {"training": 5.0, "input / threads": 3.0, "CPU time / cores": 4.0}
-SHARED = {"training": 3.0, "input / threads": 1.0, "CPU time / cores": 4.0}
-
-VERDICTS = {  # share of looks at which the queue was empty, changes, more arguments: verdict, try
-    "queue seldom empty": (0.25, {"busy": 0.3}, {}, TRAINING, "a faster device would"),
-    # Reads that are fast enough in the mean, and yet the queue is empty.
-    "stalls": (0.1, {"busy": 0.3}, {"bounds": STALLS, "capacity": 7}, STALL, "--capacity 14."),
-    "many stalls": (
-        0.6,
-        {"busy": 0.3},
-        {"bounds": STALLS, "capacity": 5},
-        STALL,
-        "Try --capacity 10.",
-    ),
-    "few stalls": (0.09, {"busy": 0.3}, {"bounds": STALLS}, TRAINING, "a faster device would"),
-    "stalls, cpu busy": (0.6, {"busy": 0.96}, {"bounds": STALLS}, CPU, "cheaper reads"),
-    "input slow in the mean": (0.2, {"busy": 0.3}, {"bounds": SLOW_READS}, INPUT, "--threads 3."),
-    "stalls, no gain": (
-        0.2,
-        {},
-        {"bounds": STALLS, "feed_dict_seconds": 10.0},
-        STALL,
-        "--capacity",
-    ),
-    "stalls, a long queue": (0.2, {}, {"bounds": STALLS, "capacity": 501}, INPUT, "Try --threads"),
-    "cpu busy": (0.0, {"busy": 1.0}, {}, CPU, "cheaper reads or more cores would"),
-    "cpu foretold": (0.0, {"busy": 0.9}, {"bounds": SHARED}, CPU, "More --threads won't help"),
-    "not on a gpu": (0.0, {"device": "GPU Titan"}, {"bounds": SHARED}, TRAINING, "faster device"),
-    "queue often empty": (0.67, {"busy": 0.3}, {}, INPUT, "Try --threads 2."),
-    "of 4": (0.67, {"busy": 0.3}, {"threads": 4}, INPUT, "Try --threads 8."),
-    # 12 ms of reads for each 5 ms of training.
-    "slow reads": (0.9, {"busy": 0.3}, {"bounds": SLOW_READS}, INPUT, "Try --threads 3."),
-    "and cpu busy": (1.0, {"busy": 0.99}, {}, CPU, "More --threads won't help"),
-    # How busy the GPU is says nothing of the CPU, which reads.
-    "and gpu busy": (1.0, {"busy": 0.99, "device": "GPU Titan"}, {}, INPUT, "Try --threads 2."),
-    "waits, no gain": (0.5, {}, {"feed_dict_seconds": 10.0}, INPUT, "Try --threads 2."),
-    "no gain": (0.0, {}, {"feed_dict_seconds": 10.0}, TRAINING, "--read_latency_ms 10."),
-    "gain": (0.0, {}, {"feed_dict_seconds": 20.0}, TRAINING, "a faster device would"),
-    "tf.data": (None, {"read_latency_ms": 3}, {}, TRAINING, "a faster device would"),
-    "tf.data, a slow read in 4": (None, STALLING, {}, TRAINING, "a faster device would"),
-    "tf.data, slow reads": (None, {"read_latency_ms": 8}, {}, INPUT, "Try --threads 2."),
-}
-
-
-@pytest.mark.parametrize("case", sorted(VERDICTS))
-def test_there_is_one_verdict(case):
-    empty, changes, arguments, limit, advice = VERDICTS[case]
-    first, second = verdict(run("queue", 10.0, empty=empty, **changes), **arguments)
-    assert first == limit
-    assert advice in second
-
-
-# ------------------------------------------------------------------ the forecast
+# ------------------------------------------------------------------ the rule
 
 
 def fed(seconds, fetching_seconds, cpu_seconds, **changes):
@@ -244,29 +184,29 @@ def fed(seconds, fetching_seconds, cpu_seconds, **changes):
     return run("feed_dict", seconds, **dict(parts, **changes))
 
 
-def test_forecast_by_hand():
+def test_prediction_by_hand():
     # 1000 steps: 3 ms of training and 1 ms of reading in each, and 7 ms of CPU time.
-    found = forecast.bounds([fed(4.0, 1.0, 7.0)], cores=2)
+    found = rule.bounds([fed(4.0, 1.0, 7.0)], cores=2)
     assert found == {"training": 3.0, "input / threads": 1.0, "CPU time / cores": 3.5}
-    assert forecast.longest(found) == ("CPU time / cores", 3.5)
+    assert rule.longest(found) == ("CPU time / cores", 3.5)
+    assert "Prediction for 04: 3.50 ms a step" in rule.predicted(found, 2)[0]
     runs = [fed(15.0, 12.0, 7.0), fed(15.0, 11.0, 7.0), fed(16.0, 13.0, 7.0)]
-    slow = forecast.bounds(runs, cores=2)
-    assert forecast.longest(slow) == ("input / threads", 12.0)  # the median
-    assert forecast.longest(forecast.at(slow, 2)) == ("input / threads", 6.0)
-    assert forecast.longest(forecast.at(slow, 4)) == ("CPU time / cores", 3.5)
-    (line,) = forecast.compared(run("queue", 6.6), slow, 2)
+    assert rule.longest(rule.bounds(runs, 2)) == ("input / threads", 12.0)  # the median
+    assert rule.longest(rule.bounds(runs, 2, threads=2)) == ("input / threads", 6.0)
+    assert rule.longest(rule.bounds(runs, 2, threads=4)) == ("CPU time / cores", 3.5)
+    (line,) = rule.compared(run("queue", 6.6), rule.bounds(runs, 2, threads=2))
     assert "6.00 ms a step (input / threads). It took 1.10 of that." in line
 
 
-def test_forecast_of_a_gpu_knows_no_cores():
-    found = forecast.bounds([fed(4.0, 1.0, 70.0, device="GPU Titan")], cores=2)
+def test_prediction_of_a_gpu_knows_no_cores():
+    found = rule.bounds([fed(4.0, 1.0, 70.0, device="GPU Titan")], cores=2)
     assert found == {"training": 3.0, "input / threads": 1.0}
 
 
-def test_no_forecast_is_made_of_runs_that_do_not_tell():
-    assert forecast.bounds([], cores=2) == {}
-    assert forecast.bounds([run("feed_dict", 4.0)], cores=2) == {}  # kept by an earlier version
-    assert forecast.compared(run("queue", 4.0), {}, 1) == []
+def test_nothing_is_predicted_from_runs_that_do_not_tell():
+    assert rule.bounds([], cores=2) == {}
+    assert rule.bounds([run("feed_dict", 4.0)], cores=2) == {}  # kept by an earlier version
+    assert rule.compared(run("queue", 4.0), {}) == []
 
 
 def test_damaged_parts_of_a_run_cost_one_warning(tmp_path, capsys):
@@ -276,6 +216,84 @@ def test_damaged_parts_of_a_run_cost_one_warning(tmp_path, capsys):
     timings.append(path, fed(4.0, 1.0, 7.0))
     assert timings.read(path) == [fed(4.0, 1.0, 7.0)]
     assert "2 of 3 lines" in capsys.readouterr().err
+
+
+TRAINING = "Training limits this run"
+INPUT = "The input limits this run"
+CPU = "The CPU limits this run"
+READS = "Single reads limit this run: the queue was empty at"
+BETWEEN = "The work between two steps limits this run"
+
+# 1000 steps of feed_dict: what its parts are in ms is what the queue can't be shorter than.
+SLOW_READS = [fed(17.0, 12.0, 8.0)]  # training 5, input 12, CPU 4
+FAST_READS = [fed(11.0, 1.0, 8.0)]  # training 10, input 1, CPU 4
+SHARED_CPU = [fed(11.0, 1.0, 21.0)]  # training 10, input 1, CPU 10.5
+ON_GPU = [fed(11.0, 1.0, 40.0, device="GPU Titan")]
+GPU = {"device": "GPU Titan"}
+
+VERDICTS = {  # ms a step, share of empty looks, changes of the run, runs of feed_dict: what it says
+    # What took what was predicted is limited by what predicted it, however full the queue is.
+    "input": (12.5, 1.0, {}, SLOW_READS, INPUT, "Try --threads 3."),
+    "input, queue full": (12.5, 0.0, {}, SLOW_READS, INPUT, "Try --threads 3."),
+    "cpu, queue empty": (10.2, 0.93, {"read_latency_ms": 3}, SHARED_CPU, CPU, "cheaper reads"),
+    "training": (10.2, 0.3, {"read_latency_ms": 3}, FAST_READS, TRAINING, "a faster device would"),
+    "gpu": (10.2, 0.0, dict(GPU, busy=0.9, read_latency_ms=3), ON_GPU, TRAINING, "a faster device"),
+    "gpu idle": (10.2, 0.0, dict(GPU, busy=0.43), ON_GPU, BETWEEN, "a larger --batch_size."),
+    # On a CPU the figure is this process's share: others may have used the rest.
+    "cpu idle": (10.2, 0.0, {"busy": 0.3, "read_latency_ms": 3}, FAST_READS, TRAINING, "faster"),
+    # More threads would bring the input below training, which takes nearly as long.
+    "no gain of threads": (6.0, 1.0, {}, [fed(11.8, 6.0, 8.0)], INPUT, "would gain little"),
+    # What took longer, and found its queue empty, waited.
+    "single reads": (15.0, 0.1, {"capacity": 7}, FAST_READS, READS, "Try --capacity 28."),
+    "longest queue": (
+        15.0,
+        0.2,
+        {"capacity": 1000},
+        FAST_READS,
+        READS,
+        "make the slow reads rarer",
+    ),
+    "nearly": (15.0, 0.2, {"capacity": 400}, FAST_READS, READS, "Try --capacity 1000."),
+    "slow input": (15.0, 0.2, {}, SLOW_READS, INPUT, "Try --threads 3."),
+    "cpu full": (15.0, 0.6, {"busy": 0.96, "read_latency_ms": 3}, FAST_READS, CPU, "more cores"),
+    "seldom empty": (15.0, 0.09, {"read_latency_ms": 3}, FAST_READS, TRAINING, "a faster device"),
+    # Without a prediction.
+    "empty": (10.0, 0.67, {"threads": 4}, [], INPUT, "Try --threads 8."),
+    "empty, many threads": (10.0, 0.67, {"threads": 50}, [], INPUT, "Try --threads 64."),
+    "empty, most threads": (10.0, 0.67, {"threads": 64}, [], INPUT, "More than 64 --threads"),
+    "empty, cpu full": (10.0, 1.0, {"busy": 0.99}, [], CPU, "More --threads won't help"),
+    # How busy the GPU is says nothing of the CPU, which reads.
+    "empty, gpu busy": (10.0, 1.0, dict(GPU, busy=0.99), [], INPUT, "Try --threads 2."),
+    "full": (10.0, 0.25, {}, [], TRAINING, "a faster device would"),
+    # Little was gained.
+    "no gain": (10.9, 0.0, {}, FAST_READS, TRAINING, "run both with --read_latency_ms 10."),
+    "no gain, waits": (10.9, 0.0, {"read_latency_ms": 10}, FAST_READS, TRAINING, "faster device"),
+    # tf.data: there is no queue to look at.
+    "tf.data": (10.0, None, {"read_latency_ms": 3}, [], TRAINING, "a faster device would"),
+    "tf.data, waits": (10.0, None, {"read_latency_ms": 8}, [], INPUT, "Try --threads 2."),
+    "tf.data, threads": (6.5, None, {"read_latency_ms": 10, "threads": 4}, [], TRAINING, "faster"),
+    "tf.data, predicted": (14.0, None, {"read_latency_ms": 8}, SLOW_READS, INPUT, "--threads 3."),
+    "tf.data, slower": (14.0, None, {"read_latency_ms": 2}, FAST_READS, TRAINING, "faster device"),
+}
+
+
+@pytest.mark.parametrize("case", sorted(VERDICTS))
+def test_there_is_one_verdict(case):
+    ms, empty, changes, feed_dict_runs, limit, advice = VERDICTS[case]
+    last = run("queue", ms, empty=empty, **changes)
+    text = "\n".join(rule.verdict(last, feed_dict_runs, cores=2))
+    assert text.startswith(limit)
+    assert advice in text
+    assert text.count("Try --") <= 1
+
+
+def test_the_article_s_gpu_is_limited_by_the_work_between_steps():
+    told = {"empty": 0.0, "threads": 1, "capacity": 5, "read_latency_ms": 0}
+    queue = dict(timings.ARTICLE_QUEUE, **told)  # and a full queue
+    text = " ".join(rule.verdict(queue, [timings.ARTICLE_FEED_DICT], cores=4))
+    assert text.startswith(BETWEEN)
+    assert "idle for 57% of the time" in text
+    assert text.endswith("Try a larger --batch_size.")
 
 
 # ------------------------------------------------------------------ the device
@@ -327,26 +345,50 @@ def test_gpu_that_tensorflow_does_not_see(tmp_path, monkeypatch, capsys):
         pytest.skip("TensorFlow sees a GPU")
     nvidia_smi(tmp_path, monkeypatch, 'echo "Fake GPU"\n')
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
-    print_device()
-    printed = capsys.readouterr().out
-    assert (
-        "nvidia-smi finds a GPU, Fake GPU, that TensorFlow does not see.\nGoing on with the CPU."
-        in printed
-    )
+    for words, shown in (
+        ([], "To see what TensorFlow says of it, set TF_CPP_MIN_LOG_LEVEL=0."),
+        (["no cuDNN", "no libcudnn.so"], "  no cuDNN\n  no libcudnn.so"),
+    ):
+        monkeypatch.setattr(device, "said", lambda words=words: words)
+        print_device()
+        lines = "nvidia-smi finds a GPU, Fake GPU, that TensorFlow does not see.\n" + shown
+        assert lines + "\nGoing on with the CPU." in capsys.readouterr().out
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")  # hidden on purpose
     print_device()
     assert "nvidia-smi" not in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("text, expected", [("50000 100000", 0.5), ("max 100000", None)])
-def test_cores_respect_a_container_s_quota(tmp_path, text, expected):
-    path = tmp_path / "cpu.max"
-    without = cores(str(path))
-    path.write_text(text)
-    assert cores(str(path)) == (expected or without)
-    assert without >= 1
-    path.write_text("9900000 100000")  # more than there are
-    assert cores(str(path)) == min(without, 99)
+QUOTAS = {  # the process's groups, the files of quotas: how many cores
+    "version 2": ("0::/", {"cpu.max": "50000 100000"}, 0.5),
+    "none": ("0::/", {"cpu.max": "max 100000"}, None),
+    "more than there are": ("0::/", {"cpu.max": "990000000 100000"}, None),
+    "nested": ("0::/a/b", {"a/cpu.max": "30000 100000", "a/b/cpu.max": "max 100000"}, 0.3),
+    "the lowest": ("0::/a/b", {"a/cpu.max": "60000 100000", "a/b/cpu.max": "20000 100000"}, 0.2),
+    "of a container": ("0::/elsewhere/c", {"cpu.max": "50000 100000"}, 0.5),
+    "version 1": (
+        "3:cpuset:/x\n4:cpu,cpuacct:/a",
+        {"cpu/a/cpu.cfs_quota_us": "25000", "cpu/a/cpu.cfs_period_us": "100000"},
+        0.25,
+    ),
+    "version 1, none": (
+        "4:cpu,cpuacct:/",
+        {"cpu/cpu.cfs_quota_us": "-1", "cpu/cpu.cfs_period_us": "100000"},
+        None,
+    ),
+    "another system": (None, {}, None),
+}
+
+
+@pytest.mark.parametrize("case", sorted(QUOTAS))
+def test_cores_respect_a_container_s_quota(tmp_path, case):
+    own, files, expected = QUOTAS[case]
+    if own:
+        (tmp_path / "own").write_text(own + "\n")
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text + "\n")
+    without = len(os.sched_getaffinity(0))
+    assert device.cores(str(tmp_path), str(tmp_path / "own")) == (expected or without)
 
 
 # ------------------------------------------------------------------ the command line
@@ -380,6 +422,7 @@ BAD_FLAGS = [
     "--seed -1",
     "--patience 1e300",
     "--threads 0",
+    "--threads 65",
     "--capacity 0",
     "--log_dir=",
     "--log_dir /dev/null/logs",
@@ -414,3 +457,60 @@ def test_a_run_is_one_line_of_json(tmp_path):
     path = tmp_path / "timings.jsonl"
     timings.append(str(path), run("queue", 3.0))
     assert json.loads(path.read_text()) == run("queue", 3.0)
+
+
+# ------------------------------------------------------------------ advice for a failed import
+
+
+@pytest.mark.parametrize(
+    "numpy, message, expected",
+    [
+        (
+            "1.24.4",
+            "module 'numpy' has no attribute 'object'",
+            'NumPy 1.24.4. Type: {} "numpy<1.24"',
+        ),
+        ("2.3.1", "module 'numpy' has no attribute 'bool8'", 'NumPy 2.3.1. Type: {} "numpy<2"'),
+        ("2.3.1", "numpy.core.umath failed to import", 'NumPy 2.3.1. Type: {} "numpy<2"'),
+        ("2.2.6", "Unable to convert function return value", 'NumPy 2.2.6. Type: {} "numpy<2"'),
+    ],
+)
+def test_a_numpy_that_is_too_new_is_not_called_missing(monkeypatch, numpy, message, expected):
+    monkeypatch.setitem(sys.modules, "numpy", SimpleNamespace(__version__=numpy))
+    text = python.advice(AttributeError(message))
+    assert expected.format(f'"{sys.executable}" -m pip install') in text
+    assert "not installed" not in text
+
+
+def test_an_error_that_nobody_knows_has_no_advice():
+    assert python.advice(ImportError("something else")) is None
+
+
+# ------------------------------------------------------------------ what is kept back
+
+
+def test_what_is_written_to_stderr_is_kept(capfd):
+    with process.stderr_kept_back() as kept:
+        os.write(2, b"by C++\n")
+    assert kept == [b"by C++\n"]
+    assert capfd.readouterr().err == ""
+    with pytest.raises(ImportError), process.stderr_kept_back():
+        os.write(2, b"the reason\n")
+        raise ImportError
+    assert capfd.readouterr().err == "the reason\n"
+
+
+def test_without_a_place_for_it_nothing_is_kept_back(monkeypatch, capfd):
+    def nowhere():
+        raise FileNotFoundError("No usable temporary directory found")
+
+    monkeypatch.setattr(process.tempfile, "TemporaryFile", nowhere)
+    with process.stderr_kept_back() as kept:
+        os.write(2, b"by C++\n")
+    assert kept == []
+    assert capfd.readouterr().err == "by C++\n"
+
+
+def test_what_tensorflow_said_is_text(monkeypatch):
+    monkeypatch.setattr(tensorflow_api, "_said", [b"one\ntw\xff\n"])
+    assert tensorflow_api.said() == ["one", "tw\N{REPLACEMENT CHARACTER}"]

@@ -8,7 +8,7 @@ import pytest
 
 from conftest import ROOT, SCRIPTS
 from support import tf
-from support.cores import cores
+from support.device import cores
 
 pytestmark = pytest.mark.xdist_group("scripts")  # which share runs
 
@@ -108,14 +108,9 @@ def test_both_print_the_same_losses(trained):
 TF_DATA = hasattr(tf, "data")
 
 
-def train_from_tf_data(copy, *flags):
-    command = copy.module("tf_data_training", *flags)
-    return copy.finish(copy.start(command, cwd=str(copy.folder)))
-
-
 @pytest.mark.skipif(not TF_DATA, reason="this TensorFlow has no tf.data")
 def test_tf_data_trains_as_feed_dict_does(copy, trained):
-    status, stdout, stderr = train_from_tf_data(copy, "--steps", 200)
+    status, stdout, stderr = copy.run_module("tf_data_training", "--steps", 200)
     assert (status, stderr) == (0, "")
     assert losses(stdout)
     for (_, first), (_, second) in zip(losses(stdout), losses(trained["01"])):
@@ -127,7 +122,7 @@ def test_tf_data_trains_as_feed_dict_does(copy, trained):
 
 @pytest.mark.skipif(TF_DATA, reason="this TensorFlow has tf.data")
 def test_tf_data_is_missed_in_one_line(copy):
-    status, _, stderr = train_from_tf_data(copy)
+    status, _, stderr = copy.run_module("tf_data_training")
     assert status == 1
     assert stderr == f"TensorFlow {tf.__version__} has no tf.data: it came with 1.4.\n"
 
@@ -138,11 +133,11 @@ def test_comparison_shows_both_runs(trained):
 
     table = trained["04"].split("time: ")[1]
     for run in runs:
-        row = re.search("^{} .*$".format(run["variant"]), table, re.M).group()
-        assert "{:.2f} s".format(run["seconds"]) in row
-        assert "{:.2f}".format(run["seconds"] / 200 * 1000) in row
-        assert "{:,.0f}".format(200 * 128 / run["seconds"]) in row
-        assert "CPU {:.0f}%".format(100 * run["busy"]) in row or "GPU" in run["device"]
+        row = re.search(f"^{run['variant']} .*$", table, re.M).group()
+        assert f"{run['seconds']:.2f} s" in row
+        assert f"{run['seconds'] / 200 * 1000:.2f}" in row
+        assert f"{200 * 128 / run['seconds']:,.0f}" in row
+        assert f"CPU {100 * run['busy']:.0f}%" in row or "GPU" in run["device"]
     change = runs[1]["seconds"] / runs[0]["seconds"] * 100 - 100
     shown = re.search(r"^queue.* ([+-]\d+)%$", table, re.M).group(1)
     assert abs(int(shown) - change) <= 0.5001
@@ -150,7 +145,7 @@ def test_comparison_shows_both_runs(trained):
         assert figure in table
 
 
-def test_01_foretells_from_what_it_measured_and_04_compares(trained):
+def test_01_predicts_from_what_it_measured_and_04_compares(trained):
     first, second = (json.loads(line) for line in trained["timings"].split("\n") if line)
     ms = 1000 / 200  # of a second, for each step
     parts = {
@@ -160,12 +155,12 @@ def test_01_foretells_from_what_it_measured_and_04_compares(trained):
     }
     assert 0 < first["fetching_seconds"] < first["seconds"]
     assert second["fetching_seconds"] is None
-    shown = re.search(r"^Forecast for 04: (\S+) ms a step, the longest of\n", trained["01"], re.M)
+    shown = re.search(r"^Prediction for 04: (\S+) ms a step, the longest of\n", trained["01"], re.M)
     assert float(shown.group(1)) == pytest.approx(max(parts.values()), abs=0.006)
     for name, part in parts.items():
-        line = re.search(r"^ +(\S+) ms  {}".format(name), trained["01"], re.M)
+        line = re.search(rf"^ +(\S+) ms  {name}", trained["01"], re.M)
         assert float(line.group(1)) == pytest.approx(part, abs=0.006)
-    ratio = re.search(r"^Forecast from .* It took (\S+) of that\.$", trained["04"], re.M).group(1)
+    ratio = re.search(r"^Prediction from .* It took (\S+) of that\.$", trained["04"], re.M).group(1)
     expected = second["seconds"] * ms / max(parts.values())
     assert float(ratio) == pytest.approx(expected, abs=0.006)
 
@@ -194,7 +189,7 @@ def test_empty_queue_means_that_the_input_is_the_limit(copy):
     assert int(empty) > 80
     assert int(looks) > 10  # of about 80, in 4 s
     assert "\nThe input limits this run: training waited for it.\nTry --threads 2.\n" in stdout
-    assert "Forecast" not in stdout  # for there is no run of 01
+    assert "Prediction" not in stdout  # for there is no run of 01
     check_log_dir(logs, stdout)
 
 
@@ -221,10 +216,9 @@ def check_log_dir(logs, stdout):
     assert all(0 <= step <= 100 and 0 <= value <= 5 for step, value in waiting)
 
 
-def test_memory(copy):
-    # A queue of 5 batches is 2.5 MiB. A leak of a batch a step would be 450 MiB.
-    fed, queued = copy.command("01", "--steps", 100), copy.command("04", "--steps", 1000)
-    assert abs(copy.peak_mib(queued) - copy.peak_mib(fed)) < 64
+def test_memory(trained):
+    # A queue of 5 batches is 2.5 MiB. A leak of a batch a step would be 100 MiB.
+    assert abs(trained["peak_mib"]["04"] - trained["peak_mib"]["01"]) < 64
 
 
 # The reads take their time through time.sleep(); here they are counted, and the training

@@ -1,0 +1,72 @@
+"""How a script prints, and how it ends when it is stopped."""
+
+import contextlib
+import faulthandler
+import os
+import signal
+import sys
+import tempfile
+
+
+def prepare():
+    """Let a script print each line at once, into a pipe too, and end at once when it is stopped."""
+    # A stream that the shell has closed, with 2>&- say, goes to nowhere. Else the next file to be
+    # opened would get its number, and what is printed.
+    number = 0
+    while number <= 2:
+        number = os.open(os.devnull, os.O_RDWR)
+    os.close(number)
+    sys.stdout = _by_lines(1, sys.stdout)
+    if sys.stderr is None:
+        sys.stderr = _by_lines(2, None)
+
+    # Python's own handler waits for sess.run() to return, and that may take for ever. The default
+    # action doesn't wait. SIGTERM and SIGHUP have it in Python, too.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    if hasattr(signal, "SIGPIPE"):  # Windows has none
+        signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `| head -1` ends us as it does others
+        # Whoever started us may ignore it. Then we couldn't tell how our own children ended.
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+
+
+def _by_lines(number, stream):
+    """The stream of this number, encoded as `stream` is, and flushed at the end of each line."""
+    encoding, errors = getattr(stream, "encoding", None), getattr(stream, "errors", None)
+    return open(number, "w", buffering=1, encoding=encoding, errors=errors, closefd=False)
+
+
+@contextlib.contextmanager
+def stderr_kept_back():
+    """A context: what is written to stderr meanwhile, by C++ too, is shown only after an exception.
+
+    But for SystemExit, which says itself what is wrong.
+
+    Yields: a list. At the end the text, bytes, is added to it.
+    """
+    try:
+        file = tempfile.TemporaryFile()  # noqa: SIM115
+    except OSError:  # without a place for it, nothing is kept back
+        yield []
+        return
+    kept, failed = [], True
+    sys.stderr.flush()
+    stderr = os.dup(2)
+    os.dup2(file.fileno(), 2)
+    # Where C++ aborts, what it said is lost. This shows at least what was being imported.
+    faulthandler.enable(stderr)
+    try:
+        yield kept
+        failed = False
+    except SystemExit:
+        failed = False
+        raise
+    finally:
+        sys.stderr.flush()
+        faulthandler.disable()
+        os.dup2(stderr, 2)
+        os.close(stderr)
+        with file:
+            file.seek(0)
+            kept.append(file.read())
+        if failed:
+            os.write(2, kept[0])
