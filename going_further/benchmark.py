@@ -1,141 +1,158 @@
-"""Where the time goes: every way to feed the model, timed by turns in one process."""
+"""Where the time goes: every way to feed the model, timed by turns in one process.
 
-import functools
+--over read_latency_ms, batch_size or capacity: feed_dict and the queue at several values of it.
+Over capacity one read in 20 waits for 50 ms, as it shows only where some reads take longer.
+--data_dir DIR: every way to read the files there, which make_files makes.
+"""
 
-from going_further import results, variants
-from going_further.measuring import measure_variants
-from going_further.provenance import describe
-from going_further.spread import in_words
-from going_further.summary import BRIEF, FEED_DICT, FLOOR, READ, THREADS, named, summarize
+import argparse
+import types
+import typing
+
+from going_further import data_files, experiment, file_inputs, results, variants
+from going_further.variants import Variant
 from support import print_device, tf
-from support.comparison import latency
-from support.cores import cores
-from support.flags import Parser, whole
+from support.flags import SHARED
 
-# ------------------------------------------------------------------ every way to feed
+FLOOR, READ, FEED_DICT = "no input", "read alone", "feed_dict"
+QUEUE, QUEUE_4 = "queue, 1 thread", "queue, 4 threads"
+
+# The settings: the values to compare, and what is timed at each.
+SWEEPS = {
+    "read_latency_ms": ([0, 1, 2, 4, 8, 16], [READ, FEED_DICT, QUEUE, QUEUE_4]),
+    "batch_size": ([32, 128, 512, 2048], [FLOOR, FEED_DICT, QUEUE]),
+    "capacity": ([1, 2, 5, 10, 20], [QUEUE, QUEUE_4]),
+}
+# The scripts' ways, and what they are measured by.
+BRIEF = [FLOOR, FEED_DICT, QUEUE, "tf.data, 1 thread"]
+
+SPARE_IN_FILES = 5  # batches: those beyond shuffle_examples in the queue, and one that is decoded
 
 
-def variants_of_all_kinds(flags, coord):
-    """Returns: {name: Variant}, of those that this TensorFlow can run."""
-    kind = functools.partial(functools.partial, variants.Variant, flags, coord)
-    kinds = {FLOOR: kind(variants.no_input), READ: kind(None), FEED_DICT: kind(variants.feed_dict)}
-    for threads in THREADS:
-        kinds[named("queue", threads)] = kind(variants.queue, threads)
-    kinds["queue of examples, enqueue_many"] = kind(variants.queue_of_examples)
-    kinds["queue of examples, an enqueue each"] = kind(variants.queue_of_examples_enqueued_alone)
-    if not flags.read_latency_ms:
-        kinds["queue of examples, a read each"] = kind(variants.queue_of_examples_read_alone)
-        kinds["queue of examples, a run each"] = kind(variants.queue_of_examples_run_alone)
-    for threads in (1, 4):
-        if hasattr(tf.Session, "make_callable"):
-            name = named("queue", threads) + ", make_callable"
-            kinds[name] = kind(variants.queue, threads, use_callable=True)
-        if hasattr(tf, "data"):
-            kinds[named("tf.data", threads)] = kind(variants.tf_data, threads)
+class Way(typing.NamedTuple):
+    """How a variants.Variant is fed, and how it runs its steps."""
+
+    feed: object
+    threads: int = 1
+    use_callable: bool = False
+
+
+def ways(flags):
+    """Every way to feed the model, of those that this TensorFlow can run: {name: Way}."""
+    queue = variants.queue_that_stalls if flags.over == "capacity" else variants.queue
+    found = {
+        FLOOR: Way(variants.no_input),
+        READ: Way(None),
+        FEED_DICT: Way(variants.feed_dict),
+        QUEUE: Way(queue),
+        QUEUE_4: Way(queue, threads=4),
+        "queue of examples, enqueue_many": Way(variants.queue_of_examples),
+    }
+    if not flags.read_latency_ms:  # for which each example would wait
+        found["queue of examples, a run each"] = Way(variants.queue_of_examples_run_alone)
+    if hasattr(tf.Session, "make_callable"):
+        found["queue, 1 thread, make_callable"] = Way(queue, use_callable=True)
+    if hasattr(tf, "data"):
+        found["tf.data, 1 thread"] = Way(variants.tf_data)
+        found["tf.data, 4 threads"] = Way(variants.tf_data, threads=4)
     if variants.has_autotune():
-        kinds["tf.data, AUTOTUNE"] = kind(variants.tf_data_autotuned)
+        found["tf.data, AUTOTUNE"] = Way(variants.tf_data_autotuned)
     if variants.has_intra_op_option():
-        kinds["tf.data, 1 thread, all cores"] = kind(variants.tf_data_on_all_cores)
-    if flags.brief:
-        kinds = {name: kinds[name] for name in BRIEF if name in kinds}
-    else:
-        _say_what_is_left_out(flags.read_latency_ms)
-    return {name: make() for name, make in kinds.items()}
+        found["tf.data, 1 thread, all cores"] = Way(variants.tf_data_on_all_cores)
+    return found
 
 
-def _say_what_is_left_out(wait_ms):
-    if wait_ms:
-        print("Left out: queues of examples that are read one by one. Their reads don't wait.")
-    lacking = [] if hasattr(tf.Session, "make_callable") else ["Session.make_callable"]
-    if not hasattr(tf, "data"):
-        lacking.append("tf.data")
-    else:
-        lacking += [] if variants.has_autotune() else ["tf.data.experimental.AUTOTUNE"]
-        lacking += [] if variants.has_intra_op_option() else ["tf.data.Options.threading"]
-    if lacking:
-        print(f"Left out: TensorFlow {tf.__version__} has no {' and no '.join(lacking)}.")
+def ways_to_read_files(flags, paths):
+    """As ways(), for files. Queues and tf.data have as many candidates each."""
+
+    def feed(name):
+        def from_files(case):
+            x, y_true, next_feed = file_inputs.INPUTS[name](paths, case)
+            return x, y_true, (lambda sess: next_feed()) if name == FEED_DICT else None
+
+        return from_files
+
+    found = {FLOOR: Way(variants.no_input), FEED_DICT: Way(feed(FEED_DICT))}
+    kinds = ["queue", "shuffled_batches"] + ["tf_data"] * hasattr(tf, "data")
+    for kind in kinds + ["recipe"] * (not flags.read_latency_ms):  # which reads no blocks
+        found[f"{kind}, 1 thread"] = Way(feed(kind))
+        found[f"{kind}, 4 threads"] = Way(feed(kind), threads=4)
+        if hasattr(tf.Session, "make_callable") and kind != "recipe":
+            found[f"{kind}, 1 thread, make_callable"] = Way(feed(kind), use_callable=True)
+    return found
 
 
-def table(summary):
-    """The summary, as summarize() gives it, as lines of text."""
-    columns = "{:<36}{:>18}{:>19}{:>19}{:>6}{:>6}".format
-    lines = [columns("", "ms/step", "of feed_dict", "of no input", "CPU", "busy")]
-    rows = summary["variants"]
-    for name in sorted(rows, key=lambda name: rows[name]["of_feed_dict"][1]):
-        row = rows[name]
-        lines.append(
-            columns(
-                name,
-                in_words(row["ms"]),
-                in_words(row["of_feed_dict"]) if name != FEED_DICT else "",
-                in_words(row["of_no_input"]) if name != FLOOR else "",
-                f"{row['cpu_ms']:.2f}",
-                f"{row['busy']:.0%}",
-            )
-        )
-    overlap = [f"{summary['perfect_overlap_ms'][str(threads)]:.2f}" for threads in THREADS]
-    best, read = summary["best_queue"], summary["read"]
-    lines += [
-        "(Medians, and in brackets the quartiles, of the rounds and of their ratios. CPU: ms of",
-        "all cores in a step.)",
-        f"A read alone takes {read['ms']:.2f} ms, of the CPU {read['cpu_ms']:.2f} ms.",
-        "Bound by perfect overlap, the slower of no input and of read / threads:",
-        f"  with {', '.join(map(str, THREADS))} threads: {', '.join(overlap)} ms",
-        f"Bound by the CPU, the work of both on {summary['cores']:g} cores: "
-        f"{summary['cpu_bound_ms']:.2f} ms",
-        f"The best queue: {best['variant']}",
-        f"  of feed_dict: {in_words(best['of_feed_dict'])}",
-        f"  of the CPU's bound: {in_words(best['of_cpu_bound'])}",
-    ]
-    if best["of_tf_data"]:
-        lines.append(f"  of the best tf.data: {in_words(best['of_tf_data'])}")
-    return lines
+def rows(flags, found, coord):
+    """What experiment.measure() takes turns with, at each value of the setting that is compared."""
+    wanted = SWEEPS[flags.over][1] if flags.over else BRIEF if flags.brief else list(found)
+    chosen, made = [name for name in wanted if name in found], []
+    for value in flags.values or [None]:
+        label = {flags.over: value} if flags.over else {}
+        case = types.SimpleNamespace(**dict(vars(flags), **label))
+        for name in chosen:
+            way, spare = found[name], SPARE_IN_FILES if flags.data_dir else 0
+            variant = Variant(case, coord, way.feed, way.threads, way.use_callable, spare=spare)
+            made.append((dict(label, variant=name, threads=way.threads), variant))
+    return made
 
 
-# ------------------------------------------------------------------ the command line
-
-
-def parse_flags():
-    parser = Parser(__doc__)
+def parse():
+    """Read the command line. Returns: a namespace with an attribute for each flag."""
+    parser = experiment.parser(__doc__, rounds=20, steps=30)
+    over = ", ".join(SWEEPS)
+    parser.add("--over", choices=list(SWEEPS), metavar="SETTING", help=f"compare values of: {over}")
     parser.add(
-        "--rounds", type=whole(1, 10**6), help="turns of each variant (default: 40; --quick: 5)"
+        "--values",
+        type=lambda text: text.split(","),
+        metavar="N,N...",
+        help="its values (default: those that the README shows)",
     )
-    parser.add(
-        "--steps", type=whole(1, 10**6), help="timed steps in a turn (default: 30; --quick: 15)"
-    )
-    parser.add_argument(
-        "--quick",
-        action="store_true",
-        help="shows in a minute that it works, and little more",
-    )
+    parser.add("--data_dir", metavar="DIR", help="the folder of the files to read")
+    quick = "at most 5 rounds of 15 steps: shows in a minute that it works, and little more"
+    parser.add_argument("--quick", action="store_true", help=quick)
     parser.add_argument("--brief", action="store_true", help=f"only these: {'; '.join(BRIEF)}")
-    parser.add("--json", metavar="FILE", help="keep each round's figures there")
-    parser.add_shared("batch_size read_latency_ms latency_every capacity seed")
+    parser.add_shared("batch_size read_latency_ms capacity shuffle_examples seed")
     flags = parser.parse()
-    results.check_output(parser, flags.json, "benchmark")
-    if flags.rounds is None:
-        flags.rounds = 5 if flags.quick else 40
-    if flags.steps is None:
-        flags.steps = 15 if flags.quick else 30
+    if flags.over and flags.data_dir:
+        parser.error("--over compares what is read from the synthetic filesystem: no --data_dir")
+    if flags.over and getattr(flags, flags.over) != SHARED[flags.over]["default"]:
+        parser.error(f"--{flags.over} is what is compared: give its --values")
+    if flags.values and not flags.over:
+        parser.error("--values of which setting? Name it with --over")
+    if flags.over and flags.values is None:
+        flags.values = SWEEPS[flags.over][0]
+    elif flags.values:
+        try:
+            flags.values = sorted({SHARED[flags.over]["type"](value) for value in flags.values})
+        except argparse.ArgumentTypeError as error:
+            parser.error(f"argument --values: {error}")
+    results.check_output(parser, flags.json, kind(flags))
+    if flags.quick:
+        flags.rounds, flags.steps = min(flags.rounds, 5), min(flags.steps, 15)
+    flags.epochs = 10**6  # so that the files never end
     return flags
 
 
+def kind(flags):
+    """What is measured, as results call it."""
+    if flags.over:
+        return f"a benchmark over {flags.over}"
+    return "a benchmark of files" if flags.data_dir else "a benchmark of variants"
+
+
 def main():
-    flags = parse_flags()
+    flags = parse()
+    paths = data_files.find(flags.data_dir) if flags.data_dir else []
+    found = ways_to_read_files(flags, paths) if paths else ways(flags)
     print_device()
-    make = functools.partial(variants_of_all_kinds, flags)
-    rounds = measure_variants(make, flags, flags.read_latency_ms)
-    summary = summarize(rounds, cores())
-    print(
-        f"{flags.rounds} rounds of {flags.steps} steps of {flags.batch_size}, "
-        f"read latency {latency(vars(flags))}"
-    )
-    print("\n".join(table(summary)))
-    if flags.json:
-        data = describe(
-            flags, "rounds steps batch_size capacity read_latency_ms latency_every seed"
-        )
-        results.save(flags.json, dict(data, kind="benchmark", rounds=rounds, summary=summary))
+    longest_ms = {"read_latency_ms": max(flags.values or [0]), "capacity": variants.STALL_MS}
+    wait_ms = longest_ms.get(flags.over, flags.read_latency_ms)
+    with data_files.blamed(paths):
+        measured = experiment.measure(lambda coord: rows(flags, found, coord), flags, wait_ms)
+    print(f"{flags.rounds} rounds of {flags.steps} steps")
+    settings = "rounds steps batch_size read_latency_ms capacity shuffle_examples seed".split()
+    settings = [name for name in settings if name != flags.over]
+    experiment.finish(flags, kind(flags), measured, " ".join(settings))
 
 
 if __name__ == "__main__":

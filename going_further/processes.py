@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 
-from support.paths import ROOT
+from support.python import ROOT
 
 _libc = ctypes.CDLL(None)
 
@@ -36,11 +36,12 @@ def run_silently(command, name):
 
 
 @contextlib.contextmanager
-def running(commands):
+def running(commands, pass_fds=()):
     """A context: processes of this Python, which are killed at its end.
 
     Args:
       commands: {name: its arguments}.
+      pass_fds: the open files that they inherit.
 
     Yields: {name: subprocess.Popen}.
     """
@@ -54,6 +55,7 @@ def running(commands):
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
                 universal_newlines=True,
+                pass_fds=pass_fds,
                 # A byte that isn't text here must not end the thread that reads. Escaped, it
                 # can be printed wherever the rest can.
                 errors="backslashreplace",

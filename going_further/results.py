@@ -3,7 +3,28 @@
 import contextlib
 import json
 import os
+import platform
 import sys
+import tempfile
+
+import numpy as np
+
+from support import tf
+from support.device import cores, cpu, device
+
+
+def describe(flags, names):
+    """What a result depends on: the machine, the versions, the flags of these names.
+
+    Returns: {"machine", "versions", "settings": {name: value}}.
+    """
+    system = f"{platform.system()} {platform.machine()}"
+    versions = {"tensorflow": tf.__version__, "numpy": np.__version__}
+    return {
+        "machine": {"cpu": cpu(), "cores": cores(), "device": device(), "system": system},
+        "versions": dict(versions, python=platform.python_version()),
+        "settings": {name: getattr(flags, name) for name in names.split()},
+    }
 
 
 def check_output(parser, path, kind):
@@ -14,15 +35,22 @@ def check_output(parser, path, kind):
       path: the file; None is never refused.
       kind: what is to be written.
     """
-    if path is None:
-        return
-    if os.path.exists(path):
-        problem = "" if _read(path).get("kind") == kind else f"it holds no {kind}"
-    else:
-        writable = os.access(os.path.dirname(path) or ".", os.W_OK | os.X_OK)
-        problem = "" if writable else "no such folder, or no permission to write there"
+    problem = None if path is None else _problem(path, kind)
     if problem:
         parser.error(f"can't write to '{path}': {problem}")
+
+
+def _problem(path, kind):
+    if not path:
+        return "it has no name"
+    try:
+        with tempfile.TemporaryFile(dir=os.path.dirname(path) or "."):
+            pass  # so something can be written there
+        if os.path.exists(path) and _read(path).get("kind") != kind:
+            return f"it holds something else than {kind}"
+    except OSError as error:
+        return error.strerror
+    return None
 
 
 @contextlib.contextmanager
@@ -45,35 +73,40 @@ def written(path):
     print(f"Wrote {path}")
 
 
-def save(path, data):
-    """Write a result. Exits as written() does."""
-    with written(path) as part, open(part, "w") as file:
-        json.dump(data, file, indent=1, sort_keys=True)
-        file.write("\n")
+def save(path, kind, data):
+    """Write a result, with a line for each of its values and for each item of a list.
 
-
-@contextlib.contextmanager
-def load(path, kind):
-    """Read a result: yields its object.
-
-    Exits with status 1 and one line if it is of another kind, or isn't what the body expects.
+    Exits as written() does.
     """
-    data = _read(path)
+
+    def text(value):
+        if not isinstance(value, list):
+            return json.dumps(value, sort_keys=True)
+        return "[\n  " + ",\n  ".join(json.dumps(item, sort_keys=True) for item in value) + "]"
+
+    lines = [f" {json.dumps(key)}: {text(value)}" for key, value in data.items()]
+    with written(path) as part, open(part, "w") as file:
+        file.write("{\n" + ",\n".join([f' "kind": "{kind}"', *lines]) + "\n}\n")
+
+
+def load(path, kind):
+    """The result in a file. Exits with status 1 and one line if it holds none of this kind."""
     try:
-        if data.get("kind") != kind:
-            raise ValueError
-        yield data
-    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError):
-        sys.exit(f"{path} is damaged, or no result of kind {kind}: remove it.")
+        data = _read(path)
+    except OSError as error:
+        sys.exit(f"{path} can't be read: {error.strerror}")
+    if data.get("kind") != kind:
+        sys.exit(f"{path} does not hold {kind}, or is damaged. Measure it anew, into another file.")
+    return data
 
 
 def _read(path):
-    """The JSON object in a file, {} if it holds none."""
+    """The JSON object in a file, {} if it holds none. Raises: OSError."""
     if not os.path.isfile(path):
         return {}  # a device, say, might have no end
-    try:
-        with open(path, encoding="utf-8") as file:
+    with open(path, encoding="utf-8") as file:
+        try:
             data = json.load(file)
-    except (OSError, ValueError, RecursionError):
-        return {}
+        except (ValueError, RecursionError):
+            return {}
     return data if isinstance(data, dict) else {}

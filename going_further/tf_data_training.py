@@ -16,7 +16,7 @@ with tf.name_scope("input"), tf.device("/cpu:0"):
 
     def read(_):
         tf.set_random_seed(FLAGS.seed)  # up to 1.12, the graph of a function has its own
-        return common.read_batch(FLAGS.batch_size, FLAGS.read_latency_ms, FLAGS.latency_every)
+        return common.read_batch(FLAGS.batch_size, FLAGS.read_latency_ms)
 
     # An element is a whole batch. There is no end to them, as to those of 04.
     dataset = tf.data.Dataset.range(1).repeat()
@@ -32,11 +32,11 @@ tf.get_default_graph().finalize()  # from here on, adding an op is an error and 
 
 
 def train():
-    print("accuracy before: {:.3f}".format(sess.run(accuracy)))
+    print(f"accuracy before: {sess.run(accuracy):.3f}")
     for step in monitor.steps(sess):
         _, loss_value = sess.run([train_step, loss])  # raises a reader's error
         monitor.log(step, loss_value)
-    print("accuracy after: {:.3f}".format(sess.run(accuracy)))
+    print(f"accuracy after: {sess.run(accuracy):.3f}")
 
 
 with tf.Session(config=session_config(FLAGS)) as sess:

@@ -7,7 +7,6 @@ import numpy as np
 
 import common
 from going_further import results, variants
-from going_further.provenance import describe
 from support import print_device, tf
 from support.device import device
 from support.flags import Parser, whole
@@ -60,12 +59,7 @@ def record(feed, flags):
 
     coord = tf.train.Coordinator(clean_stop_exception_types=())
     with coord.stop_on_exception():
-        variant = variants.Variant(
-            flags,
-            coord,
-            feed,
-            session_class=Recorder,
-        )
+        variant = variants.Variant(flags, coord, feed, session_class=Recorder)
         usual_us = median_us(UNRECORDED)
         variant.sess.recording = True
         recorded_us = median_us(RECORDED + flags.steps)
@@ -195,9 +189,9 @@ def parse_flags():
     parser = Parser(__doc__)
     parser.add("--steps", type=whole(1, 1000), default=5, help="steps to show")
     parser.add("--json", metavar="FILE", help="write a Chrome trace there")
-    parser.add_shared("batch_size read_latency_ms latency_every capacity seed")
+    parser.add_shared("batch_size read_latency_ms capacity seed")
     flags = parser.parse()
-    results.check_output(parser, flags.json, "trace")
+    results.check_output(parser, flags.json, "a trace")
     return flags
 
 
@@ -222,9 +216,9 @@ def main():
             print(f"  {what} {ms[what] / flags.steps:.2f}")
         print(f"  reading while computing {overlap(found) / 1000 / flags.steps:.2f}")
     if flags.json:
-        data = describe(flags, "steps batch_size read_latency_ms latency_every capacity seed")
-        data.update(kind="trace", traceEvents=events, displayTimeUnit="ms", paces=paces)
-        results.save(flags.json, data)
+        data = results.describe(flags, "steps batch_size read_latency_ms capacity seed")
+        data.update(traceEvents=events, displayTimeUnit="ms", paces=paces)
+        results.save(flags.json, "a trace", data)
 
 
 if __name__ == "__main__":

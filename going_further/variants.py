@@ -1,11 +1,14 @@
 """Every way to feed the model."""
 
+import itertools
 import math
+import time
 import types
 
 import common
+from going_further.experiment import run_until_steady
 from support import session_config, tf
-from support.cores import cores
+from support.device import cores
 
 # Each takes the flags, and returns (x, y_true, next_feed): next_feed(sess) gives the feed_dict of a
 # step. It is None where nothing is fed.
@@ -28,37 +31,36 @@ def feed_dict(case):
 
 def queue(case):
     """As in 04."""
-    x_batch = _read(case)
-    batches = tf.FIFOQueue(case.capacity, [tf.float32], [x_batch.get_shape()])
-    return _trained_on(case, batches, batches.enqueue(x_batch), batches.dequeue(name="x"))
+    return _from_queue(case, _read(case))
+
+
+STALLS_EVERY, STALL_MS = 20, 50
+
+
+def queue_that_stalls(case):
+    """As in 04, where one read in STALLS_EVERY also waits for STALL_MS: a disk that stalls."""
+    reads = itertools.count(1)
+
+    def stall():
+        if next(reads) % STALLS_EVERY == 0:
+            time.sleep(STALL_MS / 1000)
+        return True
+
+    with tf.control_dependencies([tf.py_func(stall, [], tf.bool)]):
+        return _from_queue(case, tf.identity(_read(case)))
 
 
 def queue_of_examples(case):
     """A place in the queue for each example. One run of the session reads and fills a batch."""
     x_batch = _read(case)
-    examples = _queue_of(case, x_batch.get_shape()[1:])
-    return _fed_by(case, examples, examples.enqueue_many([x_batch]))
-
-
-def queue_of_examples_enqueued_alone(case):
-    """The same with an op to enqueue each example."""
-    x_batch = _read(case)
-    examples = _queue_of(case, x_batch.get_shape()[1:])
-    return _fed_by(case, examples, tf.group(*map(examples.enqueue, tf.unstack(x_batch))))
-
-
-def queue_of_examples_read_alone(case):
-    """The same with an op to read each example. (They have one seed, and draw alike.)"""
-    x_batch = tf.concat([common.read_batch(1) for _ in range(case.batch_size)], axis=0)
-    examples = _queue_of(case, x_batch.get_shape()[1:])
+    examples = _queue_of_examples(case)
     return _fed_by(case, examples, examples.enqueue_many([x_batch]))
 
 
 def queue_of_examples_run_alone(case):
-    """The mistake: a run of the session for each example, and a place in the queue."""
-    x_example = common.read_batch(1)[0]
-    examples = _queue_of(case, x_example.get_shape())
-    return _fed_by(case, examples, examples.enqueue(x_example))
+    """The mistake: a run of the session for each example."""
+    examples = _queue_of_examples(case)
+    return _fed_by(case, examples, examples.enqueue(common.read_batch(1)[0]))
 
 
 def tf_data(case):
@@ -78,22 +80,27 @@ def tf_data_on_all_cores(case):
     return _from_dataset(case, case.threads, options)
 
 
-def has_intra_op_option():
-    """Whether this TensorFlow can run tf_data_on_all_cores(): from 2.7 on."""
-    return hasattr(tf, "data") and hasattr(getattr(tf.data, "Options", object)(), "threading")
-
-
 def has_autotune():
     """Whether this TensorFlow can run tf_data_autotuned(): from 1.13 on."""
     return hasattr(tf, "data") and hasattr(getattr(tf.data, "experimental", None), "AUTOTUNE")
 
 
+def has_intra_op_option():
+    """Whether this TensorFlow can run tf_data_on_all_cores(): from 2.7 on."""
+    return hasattr(tf, "data") and hasattr(getattr(tf.data, "Options", object)(), "threading")
+
+
 def _read(case):
-    return common.read_batch(case.batch_size, case.read_latency_ms, case.latency_every)
+    return common.read_batch(case.batch_size, case.read_latency_ms)
 
 
-def _queue_of(case, shape):
-    return tf.FIFOQueue(case.capacity * case.batch_size, [tf.float32], [shape])
+def _from_queue(case, x_batch):
+    batches = tf.FIFOQueue(case.capacity, [tf.float32], [x_batch.get_shape()])
+    return _trained_on(case, batches, batches.enqueue(x_batch), batches.dequeue(name="x"))
+
+
+def _queue_of_examples(case):
+    return tf.FIFOQueue(case.capacity * case.batch_size, [tf.float32], [[common.FEATURES]])
 
 
 def _fed_by(case, examples, enqueue):
@@ -121,15 +128,13 @@ class Variant:
     """A way to feed the model, in a graph and a session of its own.
 
     Args:
-      flags: the flags: batch_size, capacity, read_latency_ms, latency_every and seed; and those
-        that feed asks for.
+      flags: batch_size, capacity, read_latency_ms and seed; and those that feed asks for.
       coord: the tf.train.Coordinator of its threads, if it has any.
       feed: one of the functions above; None to read, and train nothing.
       threads: how many read.
       use_callable: whether to run steps through Session.make_callable.
       session_class: tf.Session, or one derived from it.
       spare: how many batches the feed may hold, besides the capacity and one for each thread.
-      model: what it trains, a function such as common.build_model().
 
     Attributes:
       sess: the session.
@@ -137,55 +142,59 @@ class Variant:
     """
 
     def __init__(
-        self,
-        flags,
-        coord,
-        feed,
-        threads=1,
-        use_callable=False,
-        session_class=None,
-        model=common.build_model,
-        spare=0,
+        self, flags, coord, feed, threads=1, use_callable=False, session_class=None, spare=0
     ):
         case = types.SimpleNamespace(**dict(vars(flags), threads=threads))
-        self._prefetched = flags.capacity + threads + spare  # at most
+        self._prefetched, self._waiting = flags.capacity + threads + spare, None
         with tf.Graph().as_default() as graph:
             tf.set_random_seed(flags.seed)
             if feed:
                 with tf.name_scope("input"), tf.device("/cpu:0"):
                     x, y_true, next_feed = feed(case)
-                train_step, loss, _ = model(x, y_true)
+                train_step, loss, _ = common.build_model(x, y_true)
                 fetches = [train_step, loss]
             else:
                 x_batch = _read(case)
                 next_feed, fetches = None, tf.group(x_batch, common.label(x_batch))
+            runners = tf.get_collection(tf.GraphKeys.QUEUE_RUNNERS)
+            if runners:  # the last of them fills the queue that the step takes from
+                waiting = runners[-1].queue.size()
+                self._waiting = lambda: sess.run(waiting)
             init = [tf.global_variables_initializer(), tf.local_variables_initializer()]
             init.append(tf.tables_initializer())
             sess = (session_class or tf.Session)(graph=graph, config=session_config(case))
             sess.run(init)
             tf.train.start_queue_runners(sess, coord)
 
+        self._fetching = common.Clock() if next_feed else None
+        self._fetch_seconds = 0.0
+
+        def fed_step():
+            with self._fetching:
+                fed = next_feed(sess)
+            self._fetch_seconds += self._fetching.seconds
+            return sess.run(fetches, feed_dict=fed)
+
+        self.sess, self.step = sess, lambda: sess.run(fetches)
         if next_feed:
-
-            def step():
-                return sess.run(fetches, feed_dict=next_feed(sess))
-
+            self.step = fed_step
         elif use_callable:
-            step = sess.make_callable(fetches)
-        else:
-
-            def step():
-                return sess.run(fetches)
-
-        self.sess, self.step = sess, step
+            self.step = sess.make_callable(fetches)
 
     def turn(self, steps):
-        """Run steps. Returns: {"ms", "cpu_ms"}, wall-clock and CPU time of one."""
-        # What prefetches has filled its buffer while others were timed. Steps that aren't timed
-        # use that up. They are more than were read, for reading goes on meanwhile.
-        for _ in range(4 * self._prefetched):
-            self.step()
+        """Run steps.
+
+        Returns: {"ms", "cpu_ms"} of one, by the clock and on all cores together; with what is fed
+          also "fetch_ms", of its input.
+        """
+        # What prefetches has filled its buffer while others were timed. (That of tf.data can't be
+        # looked at.)
+        run_until_steady(self.step, self._waiting, self._prefetched)
+        self._fetch_seconds = 0.0
         with common.Clock() as clock:
             for _ in range(steps):
                 self.step()
-        return {"ms": 1000 * clock.seconds / steps, "cpu_ms": 1000 * clock.cpu_seconds / steps}
+        figures = {"ms": clock.seconds, "cpu_ms": clock.cpu_seconds}
+        if self._fetching:
+            figures["fetch_ms"] = self._fetch_seconds
+        return {name: 1000 * seconds / steps for name, seconds in figures.items()}

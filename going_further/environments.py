@@ -1,32 +1,80 @@
-"""A virtual environment for each TensorFlow, in a folder that git ignores."""
+"""A virtual environment for each TensorFlow that is compared, in a folder that git ignores."""
 
+import argparse
 import glob
 import os
 import shutil
 import subprocess
 import sys
+import typing
 
-from going_further.processes import die_with_parent
-from support.paths import ROOT
+from going_further import processes
+from support.python import ROOT
 
 FOLDER = os.path.join(ROOT, ".versions")
 
 
-def prepare(releases):
+class Release(typing.NamedTuple):
+    """A TensorFlow.
+
+    Attributes:
+      version: as pip names it.
+      pythons: those it can have, the one it was tried with first.
+      needs: what else pip is to install, or to keep out.
+      download_mb, disk_mb: what its environment takes, with all that pip adds to it.
+    """
+
+    version: str
+    pythons: list
+    needs: list
+    download_mb: int
+    disk_mb: int
+
+
+# With a newer NumPy the first of them warn at length.
+_OLD = ["numpy<1.17"]
+# A newer protobuf refuses what their code was generated with.
+_MIDDLE = ["protobuf<3.21"]
+
+RELEASES = {
+    release.version: release
+    for release in (
+        Release("1.0.0", ["3.6"], _OLD, 61, 282),
+        Release("1.4.1", ["3.6"], _OLD, 60, 301),
+        Release("1.5.1", ["3.6"], _OLD, 60, 326),
+        Release("1.8.0", ["3.6"], _OLD, 74, 362),
+        Release("1.12.3", ["3.6"], _OLD, 109, 487),
+        Release("1.15.5", ["3.7", "3.6"], _MIDDLE, 140, 589),
+        Release("2.0.4", ["3.7", "3.6"], _MIDDLE, 118, 505),
+        Release("2.4.4", ["3.8", "3.7", "3.6"], _MIDDLE, 418, 1094),
+        Release("2.13.1", ["3.8", "3.9", "3.10", "3.11"], [], 533, 1582),
+        Release("2.16.2", ["3.11", "3.9", "3.10", "3.12"], [], 642, 2027),
+        Release("2.21.0", ["3.11", "3.10", "3.12", "3.13"], [], 605, 2136),
+    )
+}
+
+
+def releases(text):
+    """An argparse type: versions of TensorFlow, with commas between."""
+    unknown = set(text.split(",")) - set(RELEASES)
+    if unknown:
+        raise argparse.ArgumentTypeError(f"knows {', '.join(RELEASES)}, not '{unknown.pop()}'")
+    return [RELEASES[version] for version in text.split(",")]
+
+
+def prepare(wanted):
     """Make the environments that are missing.
 
     Returns: the releases that have one. Exits with status 1 if none has.
     """
     to_make = []
-    for release in releases:
-        if is_made(release):
-            continue
-        python = find_python(release)
+    for release in wanted:
+        python = None if is_made(release) else find_python(release)
         if python:
             to_make.append((release, python))
-        else:
-            wanted = " or ".join(release.pythons)
-            print(f"Left out: TensorFlow {release.version}, for there is no Python {wanted}.")
+        elif not is_made(release):
+            pythons = " or ".join(release.pythons)
+            print(f"Left out: TensorFlow {release.version}, which needs Python {pythons}.")
     if to_make:
         download = sum(release.download_mb for release, _ in to_make) / 1000
         disk = sum(release.disk_mb for release, _ in to_make) / 1000
@@ -37,7 +85,7 @@ def prepare(releases):
     for release, python in to_make:
         print(f"TensorFlow {release.version}, {release.download_mb} MB, with {python}")
         make(release, python)
-    made = [release for release in releases if is_made(release)]
+    made = [release for release in wanted if is_made(release)]
     if not made:
         sys.exit("There is nothing to compare.")
     return made
@@ -84,15 +132,8 @@ def make(release, python):
         commands.append([*pip, "pip==21.3.1"])
     commands.append([*pip, "tensorflow==" + release.version, "tqdm>=4.64.1,<5", *release.needs])
     for command in commands:
-        try:
-            subprocess.run(
-                command, check=True, stdin=subprocess.DEVNULL, preexec_fn=die_with_parent
-            )
-        except (OSError, subprocess.SubprocessError):
-            sys.exit(
-                f"No environment for TensorFlow {release.version}: see above. "
-                "The next call goes on from here."
-            )
+        name = f"No environment for TensorFlow {release.version}. The next call goes on from here"
+        processes.run_silently(command, name)
     with open(_ready(release), "w"):
         pass
 
