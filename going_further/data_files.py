@@ -1,4 +1,4 @@
-"""The files to train on: they are found, and what ails one is said in a line that names it."""
+"""The files to train on: they are found, and one that can't be used is named in one line."""
 
 import contextlib
 import itertools
@@ -12,102 +12,101 @@ from going_further import records
 from support import tf
 from support.tensorflow_api import load
 
-NO_RECORDS = "it is no TFRecord file, or its first record is damaged"
-
 
 def find(data_dir):
-    """The paths of a folder's files, in order, of which each can be read as far as a first record.
+    """The paths of a folder's files, in order; each can be read as far as its first record.
 
-    Exits with status 1 and one line if there are none, or one can't be read.
+    Hidden files, whose names begin with ".", don't count. Exits with status 1 and one line if there
+    are no others, or one can't be used.
     """
-    paths = listed(data_dir)
-    for path in paths:
-        words = problem(path, at_most=1)  # a file of another kind shows at its first record
-        if words:
-            sys.exit(f"{path}: {words}")
-    return paths
-
-
-def listed(data_dir):
-    """The paths of a folder's files, in order. Exits with status 1 and one line without any."""
     load(tf_print=False)  # else the log of 1.0 tells of each damaged record in its own words
-    if not os.path.isdir(data_dir):
-        sys.exit(f"There is no folder {data_dir}. To make it: {_make(data_dir)}")
+    to_make = f'"{sys.executable}" -m going_further.make_files --data_dir "{data_dir}"'
     try:
-        all_names = sorted(os.listdir(data_dir))
+        names = sorted(os.listdir(data_dir))
     except OSError as error:
-        sys.exit(f"{data_dir} can't be read: {error.strerror}")
-    if not all_names:
-        sys.exit(f"{data_dir} is empty. To make files: {_make(data_dir)}")
-    names = [name for name in all_names if name.endswith(records.SUFFIX)]
+        sys.exit(f"{data_dir} can't be read: {error.strerror}. To make files: {to_make}")
+    names = [name for name in names if name.endswith(records.SUFFIX) and name[0] != "."]
     if not names:
-        own = "If yours end otherwise, change SUFFIX in going_further/records.py."
-        sys.exit(f"{data_dir} has no files *{records.SUFFIX}. {own}")
+        sys.exit(
+            f"{data_dir} has no files *{records.SUFFIX}. To make some: {to_make}. "
+            "If yours end otherwise, change SUFFIX in going_further/records.py."
+        )
     for name in names:
         try:
             name.encode()
         except UnicodeEncodeError:
-            sys.exit(
-                f"{data_dir} has a file {name!a}: rename it. TensorFlow reads UTF-8 names only."
-            )
-    return [os.path.join(data_dir, name) for name in names]
+            sys.exit(f"{data_dir} has a file {name!a}: rename it. TensorFlow needs UTF-8 names.")
+    paths = [os.path.join(data_dir, name) for name in names]
+    check(paths, at_most=1)  # a file of another kind shows at its first record
+    return paths
 
 
-def _make(data_dir):
-    return f'"{sys.executable}" -m going_further.make_files --data_dir "{data_dir}"'
+@contextlib.contextmanager
+def blamed(paths):
+    """A context: an error that a file causes ends the process, in one line that names the file.
 
-
-def unreadable(path):
-    """Why a file can't be read, without reading it; None if nothing speaks against it."""
+    TensorFlow's own message names none. So all files are read again, to find which it is. That
+    takes its time, so errors of ops outside of the name scope "input" are raised at once.
+    """
     try:
-        status = os.stat(path)
-    except OSError as error:
-        return error.strerror
-    if not stat.S_ISREG(status.st_mode):  # opening a pipe would wait for ever
-        return "it is no regular file"
-    if not os.access(path, os.R_OK):
-        return "no permission to read it"
-    if not status.st_size:
-        return "it is empty"
-    if status.st_size < records.OVERHEAD:
-        return NO_RECORDS
-    return None
+        yield
+    except (
+        tf.errors.DataLossError,
+        tf.errors.InvalidArgumentError,
+        tf.errors.NotFoundError,
+        tf.errors.PermissionDeniedError,
+        tf.errors.UnknownError,
+        UnicodeDecodeError,  # the message may quote a record, which need not be text
+    ) as error:
+        op = getattr(error, "op", None)  # from 1.13 on there is none where a queue runner fails
+        if op is None or "input" in op.name.split("/"):
+            check(paths)
+        raise
 
 
-# ------------------------------------------------------------------ what ails a file
+def check(paths, at_most=None):
+    """Exit with status 1 and one line at the first file that can't be used.
+
+    Args:
+      paths: of the files.
+      at_most: how many records of each file are read; None for all.
+    """
+    for path in paths:
+        found = problem(path, at_most)
+        if found:
+            sys.exit(f"{path}: {found}")
 
 
 def problem(path, at_most=None):
-    """What ails a file, found by reading it, or so many records of it.
-
-    Returns: a few words, or None.
-    """
-    words = unreadable(path)
-    if words:
-        return words
-    number = size = 0
+    """Why a file can't be used, in a few words; None if nothing is found. Arguments as check()."""
+    try:
+        if not stat.S_ISREG(os.stat(path).st_mode):  # opening a pipe would wait for ever
+            return "it is no regular file"
+        with open(path, "rb") as file:
+            if not file.read(1):
+                return "it is empty"
+    except OSError as error:
+        return error.strerror
+    number = 0
     try:
         some = itertools.islice(tf.python_io.tf_record_iterator(path), at_most)
         for number, record in enumerate(some, 1):
-            words = fault(record)
-            if words:
-                return f"record {number} {words}"
-            size += len(record) + records.OVERHEAD
+            found = fault(record)
+            if found:
+                return f"record {number} {found}"
     except tf.errors.DataLossError:
-        return f"record {number + 1} is damaged" if number else NO_RECORDS
+        if number:
+            return f"record {number + 1} is damaged"
     except tf.errors.OpError as error:
         return error.message
-    if at_most is None and size < os.path.getsize(path):
-        # TensorFlow takes a record of which there are less than 12 bytes for the file's end.
-        return f"record {number + 1} is damaged"
-    return None
+    return None if number else "it is no TFRecord file, or its first record is damaged"
 
 
 LISTS = {"float32": "float_list", "int64": "int64_list", "string": "bytes_list"}  # by dtype
 
 
 def fault(record):
-    """Why a record can't be trained on, in words that go on from "record 7"; None if it can."""
+    """Why a record can't be parsed, in words that go on from "record 7"; None if it can."""
     from google.protobuf.message import DecodeError
 
     try:
@@ -115,40 +114,10 @@ def fault(record):
     except DecodeError:
         return "is no tf.train.Example"
     for name, wanted in records.form().items():
-        if not isinstance(wanted, tf.FixedLenFeature):  # which takes any number of values
+        if not isinstance(wanted, tf.FixedLenFeature):  # the others take any number of values
             continue
-        values = LISTS[wanted.dtype.name]
-        kind = kept[name].WhichOneof("kind") if name in kept else None
-        if kind is None:
-            if wanted.default_value is None:
-                return f"has no {name}"
-            continue
-        if kind != values:
-            return f"has {kind} as {name}, not {values}"
-        found, size = len(getattr(kept[name], values).value), int(np.prod(wanted.shape))
-        if found != size:
-            return f"has {found} {wanted.dtype.name} values as {name}, not {size}"
+        dtype, size = wanted.dtype.name, int(np.prod(wanted.shape))
+        found = len(getattr(kept[name], LISTS[dtype]).value)  # 0 without the feature
+        if found != size and (found or wanted.default_value is None):
+            return f"has {found} {dtype} values as {name}, not {size}"
     return None
-
-
-# The errors that a file can cause. The message may quote a record, which need not be text.
-CAUSED = (
-    "DataLossError InvalidArgumentError NotFoundError PermissionDeniedError UnknownError"
-    " UnicodeDecodeError"
-)
-
-
-@contextlib.contextmanager
-def blamed(paths):
-    """A context: an error of TensorFlow's ends the process, in one line that names the file.
-
-    TensorFlow's own message names none. So all files are read again, to see what ails which.
-    """
-    try:
-        yield
-    except (tf.errors.OpError, UnicodeDecodeError) as error:
-        for path in paths if type(error).__name__ in CAUSED.split() else ():
-            words = problem(path)
-            if words:
-                sys.exit(f"{path}: {words}")
-        raise

@@ -5,14 +5,11 @@ feed_dict, as in 01; recipe, the one of TensorFlow's guides; tf_data, what repla
 """
 
 import common
-from going_further import damage, data_files, file_inputs
+from going_further import data_files, file_inputs
 from support import print_device, session_config, tf
 
 FLAGS = file_inputs.parse_flags(__doc__)
-if FLAGS.skip_damaged:
-    paths, left_out = damage.without_damage(data_files.listed(FLAGS.data_dir))
-else:
-    paths, left_out = data_files.find(FLAGS.data_dir), []
+paths = data_files.find(FLAGS.data_dir)
 print_device()
 tf.set_random_seed(FLAGS.seed)
 
@@ -35,7 +32,7 @@ def train():
     while not coord.should_stop():
         _, loss_value, _ = sess.run([train_step, loss, count], feed_dict=next_feed())
         if step % 500 == 0:
-            print("step {:>5}  loss {:.4f}".format(step, loss_value))
+            print(f"step {step:>5}  loss {loss_value:.4f}")
         step += 1
 
 
@@ -50,9 +47,5 @@ with tf.Session(config=session_config(FLAGS)) as sess:
         coord.join(threads)  # raises any other error
     seen = sess.run(examples_seen)
 
-print(
-    "examples seen: {:,}, that is {} times {:,.12g}".format(seen, FLAGS.epochs, seen / FLAGS.epochs)
-)
-print("time: {:.2f} s, {:,.0f} examples/s".format(clock.seconds, seen / clock.seconds))
-for line in left_out:
-    print(line)
+print(f"examples seen: {seen:,}, that is {FLAGS.epochs} times {seen / FLAGS.epochs:,.12g}")
+print(f"time: {clock.seconds:.2f} s, {seen / clock.seconds:,.0f} examples/s")

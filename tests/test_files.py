@@ -1,517 +1,360 @@
-"""Real files: they are made whole, read to the last example, and what ails one is said."""
+"""Real files: they are made whole, read to the last example, and a bad one is named."""
 
 import collections
-import functools
 import hashlib
 import os
 import re
 import resource
+import runpy
+import shutil
 import signal
-import struct
+import sys
 import time
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
-from conftest import Copy
-from going_further import damage, data_files, file_inputs, make_files, records
+import common
+from conftest import ROOT, Copy
+from going_further import data_files, file_inputs, records
 from support import tf
 
-INPUTS = sorted(set(file_inputs.INPUTS) - (set() if hasattr(tf, "data") else {"tf_data"}))
+README = ROOT / "README.md"
+pytestmark = pytest.mark.xdist_group("files")  # which share files
 
-# ------------------------------------------------------------------ the files
-
-
-def make(copy, *flags):
-    command = copy.module("make_files", *flags)
-    return copy.finish(copy.start(command, cwd=str(copy.folder)))
+INPUTS = [name for name in file_inputs.INPUTS if name != "tf_data" or hasattr(tf, "data")]
 
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
-    """A copy in which 300 examples are in the 4 files of the folder data; and stdout."""
+    """A copy in which 300 examples are in the 4 files of the folder data."""
     copy = Copy(tmp_path_factory.mktemp("made"))
-    status, stdout, stderr = make(copy, "--examples", 300, "--files", 4)
-    assert (status, stderr) == (0, "")
-    return copy, stdout
+    status, stdout, stderr = start(copy, "make_files", "--examples", 300, "--files", 4)
+    assert (status, stderr, stdout.count("Wrote data/seed0-300")) == (0, "", 4)
+    return copy
 
 
-def paths_of(copy):
-    return sorted((copy.folder / "data").iterdir())
+def start(copy, *command):
+    return copy.finish(copy.start(copy.module(*command), cwd=str(copy.folder)))
 
 
-def raw_records(path):
-    """The data of a TFRecord file, without its checksums."""
-    data, found = path.read_bytes(), []
-    while data:
-        (length,) = struct.unpack("<Q", data[:8])
-        found.append(data[12 : 12 + length])
-        data = data[12 + length + 4 :]
-    return found
+@pytest.fixture
+def call(monkeypatch, capsys):
+    """Runs a module in this process. Returns: its stdout."""
+
+    def run(module, *flags):
+        monkeypatch.setattr(sys, "argv", [module, *map(str, flags)])
+        capsys.readouterr()
+        with tf.Graph().as_default():
+            runpy.run_module("going_further." + module, run_name="__main__")
+        return capsys.readouterr().out
+
+    return run
+
+
+def ends(words):
+    return pytest.raises(SystemExit, match=words)
+
+
+# ------------------------------------------------------------------ make_files
 
 
 def test_files_hold_what_the_synthetic_filesystem_has(made):
-    copy, stdout = made
-    paths = paths_of(copy)
-    assert stdout.count("Wrote ") == 4
-    assert [len(raw_records(path)) for path in paths] == [75] * 4
-    features, labels = [], []
-    for path in paths:
-        for record in raw_records(path):
-            kept = tf.train.Example.FromString(record).features.feature
-            features.append(kept["features"].float_list.value)
-            labels.append(kept["label"].float_list.value)
-    features = np.array(features, np.float64)
+    paths = sorted((made.folder / "data").iterdir())
+    written = [one for path in paths for one in tf.python_io.tf_record_iterator(str(path))]
+    kept = [tf.train.Example.FromString(one).features.feature for one in written]
+    features = np.array([one["features"].float_list.value for one in kept], np.float64)
+    labels = np.array([one["label"].float_list.value for one in kept])
     assert features.shape == (300, 1024)
-    assert abs(features.mean()) < 0.01  # five standard errors
-    assert abs(features.std() - 1) < 0.01
-    assert len(np.unique(features[:, 0])) == 300
-    assert np.array_equal(np.array(labels)[:, 0], features.sum(axis=1) > 0)
+    assert abs(features.std() - 1) < 0.01  # eight standard errors
+    assert np.array_equal(labels[:, 0], features.sum(axis=1) > 0)
+    # Every TensorFlow writes the same bytes: these are of 2.21.0.
+    digest = hashlib.sha256(paths[3].read_bytes()).hexdigest()
+    assert digest == "7914d8f436564d856b8dbf8af2b6b697f045ea5b341fb8c97ac86f75d836a831"
 
 
-def test_every_tensorflow_writes_the_same_bytes(made):
-    # Taken from what TensorFlow 2.21.0 wrote.
-    digest = hashlib.sha256(paths_of(made[0])[3].read_bytes()).hexdigest()
-    assert digest == ("7914d8f436564d856b8dbf8af2b6b697f045ea5b341fb8c97ac86f75d836a831")
+def test_make_files_goes_on_where_it_was_interrupted(made, call, tmp_path, monkeypatch):
+    flags = ("make_files", "--data_dir", tmp_path, "--examples", 300, "--files", 4)
+    (tmp_path / ".DS_Store").write_text("hidden files don't count")
+
+    def write(path, *args):
+        if "-00002-" in path:
+            raise KeyboardInterrupt
+        real_write(path, *args)
+
+    real_write = records.write
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(records, "write", write)
+        call(*flags)
+    _, first, second = sorted(tmp_path.iterdir())  # whole ones, and nothing else
+    second.rename(str(second) + ".part")  # which a process leaves that is killed
+    assert call(*flags).count("Wrote ") == 3
+    assert [path.read_bytes() for path in sorted(tmp_path.iterdir())[1:]] == [
+        path.read_bytes() for path in sorted((made.folder / "data").iterdir())
+    ]
+    assert call(*flags) == f"{tmp_path} has all 4 files already.\n"
+    with ends(r"holds something else: seed0-300ex\S+\. Name another"):
+        call(*flags, "--seed", 1)
 
 
-def test_a_second_call_finds_the_files(made):
-    copy = made[0]
-    before = [path.stat().st_mtime for path in paths_of(copy)]
-    status, stdout, stderr = make(copy, "--examples", 300, "--files", 4)
-    assert (status, stdout, stderr) == (0, "data has all 4 files already.\n", "")
-    assert [path.stat().st_mtime for path in paths_of(copy)] == before
+def test_a_full_disk_leaves_no_part_of_a_file(call, tmp_path, monkeypatch):
+    flags = ("make_files", "--data_dir", tmp_path, "--examples", 1000, "--files", 2)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10**6, limits[1]))
+    try:
+        with ends(r"/seed0\S+ is not written: .+"):
+            call(*flags)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert os.listdir(str(tmp_path)) == []
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=10**6))
+    with ends("need 4 MB more, and the disk of .* has 1"):
+        call(*flags)
 
 
-def test_a_folder_with_something_else_is_refused(made):
-    for flags in (["--seed", 1], ["--examples", 301]):
-        status, stdout, stderr = make(made[0], "--files", 4, "--examples", 300, *flags)
-        assert (status, stdout) == (1, "")
-        assert re.match(
-            r"data holds something else: seed0-300ex\S+\. Name another folder\.\n$", stderr
-        )
-
-
-def test_it_goes_on_where_it_was_interrupted(copy):
-    flags = ("--examples", 40000, "--files", 8)
-    process = copy.start(copy.module("make_files", *flags), cwd=str(copy.folder))
-    assert process.stdout.readline().startswith("Wrote ")
-    process.send_signal(signal.SIGINT)
-    status, _, stderr = copy.finish(process)
-    assert (status, stderr) == (-signal.SIGINT, "")
-    whole = [path for path in paths_of(copy) if path.suffix == ".tfrecord"]
-    assert 1 <= len(whole) < 8
-    assert all(path.stat().st_size == whole[0].stat().st_size for path in whole)
-    status, stdout, stderr = make(copy, *flags)
-    assert (status, stderr) == (0, "")
-    assert stdout.count("Wrote ") == 8 - len(whole)
-    assert len(paths_of(copy)) == 8  # and nothing that is not whole
-
-
-def test_too_little_disk_is_said_beforehand(tmp_path, monkeypatch):
-    usage = collections.namedtuple("usage", "free")
-    monkeypatch.setattr(make_files.shutil, "disk_usage", lambda path: usage(10**6))
-    make_files.check_disk(10**6, str(tmp_path))
-    with pytest.raises(SystemExit, match="need 2 MB more, and the disk of .* has 1"):
-        make_files.check_disk(2 * 10**6, str(tmp_path))
-
-
-def test_a_full_disk_leaves_no_part_of_a_file(copy):
-    limit = functools.partial(resource.setrlimit, resource.RLIMIT_FSIZE, (10**6, 10**6))
-    command = copy.module("make_files", "--examples", 1000, "--files", 2)
-    process = copy.start(command, cwd=str(copy.folder), preexec_fn=limit)
-    status, stdout, stderr = copy.finish(process)
-    assert (status, stdout) == (1, "")
-    assert re.match(r"data/seed0\S+ is not written: .+\n$", stderr)
-    assert paths_of(copy) == []
-
-
-# ------------------------------------------------------------------ reading
-
-
-def write(path, examples):
-    with tf.python_io.TFRecordWriter(str(path)) as writer:
-        for example in examples:
-            writer.write(example)
+# ------------------------------------------------------------------ reading, and training
 
 
 def numbered(n):
     """An Example whose first feature is its number."""
-    features = np.zeros(1024, np.float32)
-    features[0] = n
-    return records.example(features, n % 2)
-
-
-@pytest.fixture(scope="module")
-def numbers(tmp_path_factory):
-    """Three files, of examples 0 to 99, 100 to 149 and 150 to 170."""
-    folder = tmp_path_factory.mktemp("numbers")
-    for name, start, end in (("a", 0, 100), ("b", 100, 150), ("c", 150, 171)):
-        write(folder / (name + ".tfrecord"), map(numbered, range(start, end)))
-    return data_files.find(str(folder))
-
-
-def read(name, paths, **changes):
-    """What an input gives: the numbers of the examples, in order, and the batches' sizes."""
-    flags = {"batch_size": 16, "epochs": 3, "threads": 2, "capacity": 3, "shuffle_examples": 40}
-    flags = SimpleNamespace(**dict(dict(flags, seed=0, read_latency_ms=0), **changes))
-    numbers, sizes = [], []
-    with tf.Graph().as_default(), tf.Session() as sess:
-        tf.set_random_seed(0)
-        x, y_true, next_feed = file_inputs.INPUTS[name](paths, flags)
-        assert x.get_shape().as_list() == [None, 1024]
-        assert y_true.get_shape().as_list() == [None, 1]
-        both = [tf.identity(x), tf.identity(y_true)]
-        sess.run([tf.local_variables_initializer(), tf.tables_initializer()])
-        coord = tf.train.Coordinator()
-        threads = tf.train.start_queue_runners(sess, coord)
-        with coord.stop_on_exception():
-            while True:
-                x_value, y_value = sess.run(both, feed_dict=next_feed())
-                assert np.array_equal(y_value[:, 0], x_value[:, 0] % 2)  # they belong together
-                numbers += x_value[:, 0].astype(int).tolist()
-                sizes.append(len(x_value))
-        coord.join(threads)
-    return numbers, sizes
-
-
-@pytest.mark.parametrize("name", INPUTS)
-@pytest.mark.parametrize(
-    "changes",
-    [{}, {"threads": 4, "epochs": 1}, {"shuffle_examples": 0}],
-    ids=str,
-)
-def test_each_example_is_read_exactly_as_often_as_asked(numbers, name, changes):
-    read_numbers, sizes = read(name, numbers, **changes)
-    epochs = changes.get("epochs", 3)
-    assert collections.Counter(read_numbers) == dict.fromkeys(range(171), epochs)
-    if name == "shuffled_batches":  # each file ends with a smaller batch
-        assert sorted(sizes) == sorted(epochs * ([4] + [16] * 6 + [2] + [16] * 3 + [5] + [16]))
-    else:
-        assert sizes[:-1] == [16] * (171 * epochs // 16)
-        assert sizes[-1] == 171 * epochs % 16
-
-
-@pytest.mark.parametrize("name", INPUTS)
-def test_each_block_waits_as_for_a_slow_disk(numbers, name, monkeypatch):
-    slept, sleep = [], time.sleep
-
-    def sleep_and_note(seconds):
-        slept.append(seconds)
-        sleep(seconds)
-
-    monkeypatch.setattr(time, "sleep", sleep_and_note)
-    read_numbers, _ = read(name, numbers, read_latency_ms=5.5)
-    assert len(read_numbers) == 3 * 171
-    waits = slept.count(0.0055)
-    if name == "recipe":
-        assert waits == 3 * 171 // 16
-    else:  # a file's last block is smaller; and a reader waits before it learns of the end
-        assert 0 <= waits - 3 * (7 + 4 + 2) <= 2
-
-
-@pytest.mark.parametrize("name", INPUTS)
-def test_the_order_is_another_one_in_each_epoch(numbers, name):
-    order, sizes = read(name, numbers)
-    assert order != sorted(order)
-    first, second = order[:171], order[171:342]
-    assert first != second
-    batch = order[: sizes[0]]
-    assert np.all(np.diff(batch) == 1) == (name == "shuffled_batches")  # whose examples neighbour
-
-
-# ------------------------------------------------------------------ training
-
-
-def train(copy, *flags, **options):
-    command = copy.module("files_training", *flags)
-    return copy.finish(copy.start(command, cwd=str(copy.folder), **options))
-
-
-@pytest.mark.parametrize("name", INPUTS)
-def test_training_ends_with_the_data(made, name):
-    status, stdout, stderr = train(made[0], "--input", name, "--epochs", 2, "--batch_size", 64)
-    assert (status, stderr) == (0, "")
-    assert "\nexamples seen: 600, that is 2 times 300\n" in stdout
-    assert re.search(r"^step     0  loss \d", stdout, re.M)
-    assert re.search(r"^time: \S+ s, \S+ examples/s$", stdout, re.M)
-
-
-@pytest.mark.parametrize("name", INPUTS)
-def test_memory_does_not_grow_with_the_epochs(made, name):
-    copy, peaks = made[0], []
-    for epochs in (10, 100):
-        flags = ("--input", name, "--epochs", epochs, "--shuffle_examples", 256)
-        peaks.append(copy.peak_mib(copy.module("files_training", *flags), cwd=str(copy.folder)))
-    assert peaks[1] - peaks[0] < 50  # 90 epochs have 105 MiB
-
-
-@pytest.mark.skipif("tf_data" in INPUTS, reason="this TensorFlow has tf.data")
-def test_tf_data_is_missed_in_one_line(made):
-    status, _, stderr = train(made[0], "--input", "tf_data")
-    assert status == 1
-    assert stderr == f"TensorFlow {tf.__version__} has no tf.data: it came with 1.4.\n"
-
-
-def test_ctrl_c_ends_training_at_once(made):
-    command = made[0].module("files_training", "--epochs", 10**6)
-    process = made[0].start(command, cwd=str(made[0].folder))
-    while not process.stdout.readline().startswith("step"):
-        pass
-    process.send_signal(signal.SIGINT)
-    status, _, stderr = made[0].finish(process)
-    assert (status, stderr) == (-signal.SIGINT, "")
-
-
-# ------------------------------------------------------------------ faults
-
-
-def damage_record(path):
-    data = bytearray(path.read_bytes())
-    data[len(data) // 2] ^= 1
-    path.write_bytes(data)
-
-
-def cut(path):
-    path.write_bytes(path.read_bytes()[:-1000])
-
-
-def cut_early(path):
-    path.write_bytes(path.read_bytes()[:-4150])  # of the last record 6 bytes are left
-
-
-def almost_empty(path):
-    path.write_bytes(b"1234567")
-
-
-def no_tfrecord(path):
-    path.write_text("name,age\n" * 100)
-
-
-def other(**features):
-    kept = {
-        name: tf.train.Feature(float_list=tf.train.FloatList(value=values))
-        for name, values in features.items()
-    }
-    return tf.train.Example(features=tf.train.Features(feature=kept)).SerializeToString()
-
-
-def other_length(path):
-    write(path, [numbered(0), other(features=[1.0] * 784, label=[1.0]), numbered(1)])
-
-
-def missing_feature(path):
-    write(path, [numbered(0), numbered(1), other(features=[1.0] * 1024)])
-
-
-def no_example(path):
-    write(path, [b"\xff\xff"])
-
-
-def empty(path):
-    path.write_bytes(b"")
-
-
-def fifo(path):
-    path.unlink()
-    os.mkfifo(str(path))
-
-
-def folder(path):
-    path.unlink()
-    path.mkdir()
-
-
-FAULTS = {  # what is done to a file of 75 records: the words, what --skip_damaged leaves out
-    damage_record: ("record 38 is damaged", "1 of the records of {}"),
-    cut: ("record 75 is damaged", "1 of the records of {}, and what comes behind it"),
-    no_tfrecord: (
-        "it is no TFRecord file, or its first record is damaged",
-        "1 of the records of {}, and what comes behind it",
-    ),
-    almost_empty: (
-        "it is no TFRecord file, or its first record is damaged",
-        "{}: it is no TFRecord file, or its first record is damaged",
-    ),
-    other_length: (
-        "record 2 has 784 float32 values as features, not 1024",
-        "1 of the records of {}",
-    ),
-    missing_feature: ("record 3 has no label", "1 of the records of {}"),
-    no_example: ("record 1 is no tf.train.Example", "1 of the records of {}"),
-    empty: ("it is empty", "{}: it is empty"),
-    fifo: ("it is no regular file", "{}: it is no regular file"),
-    folder: ("it is no regular file", "{}: it is no regular file"),
-}
-USABLE = {damage_record: 74, cut: 74, other_length: 2, missing_feature: 2}
+    return records.example(np.eye(1, 1024, dtype=np.float32)[0] * n, n % 2)
 
 
 @pytest.fixture
-def faulty(made, copy):
-    for path in paths_of(made[0]):
-        target = copy.folder / "data" / path.name
-        target.parent.mkdir(exist_ok=True)
-        target.write_bytes(path.read_bytes())
-    return copy
+def numbers(tmp_path):
+    """Paths of three files, of examples 0 to 99, 100 to 149 and 150 to 170."""
+    for name, first, end in (("a", 0, 100), ("b", 100, 150), ("c", 150, 171)):
+        records.write(str(tmp_path / (name + ".tfrecord")), map(numbered, range(first, end)))
+    return data_files.find(str(tmp_path))
 
 
-@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.__name__)
-def test_a_fault_is_one_line_that_names_the_file(faulty, fault):
-    path = paths_of(faulty)[2]
-    fault(path)
-    words, left_out = FAULTS[fault]
-    name = "data/" + path.name
-    status, _, stderr = train(faulty, "--epochs", 2)
-    assert (status, stderr) == (1, f"{name}: {words}\n")
-
-    status, stdout, stderr = train(faulty, "--epochs", 2, "--skip_damaged")
-    assert (status, stderr) == (0, "")
-    usable = 225 + USABLE.get(fault, 0)
-    assert f"examples seen: {2 * usable}, that is 2 times {usable}\n" in stdout
-    of_records = f" (first: {words})" if "records" in left_out else ""
-    assert stdout.endswith(f"Left out: {left_out.format(name)}{of_records}\n")
-
-
-def test_nothing_is_left_of_the_files(faulty):
-    for path in paths_of(faulty):
-        no_tfrecord(path)
-    status, stdout, stderr = train(faulty, "--skip_damaged")
-    assert (status, stdout) == (1, "")
-    assert stderr.count("Left out: 1 of the records of data/") == 4
-    assert stderr.endswith("Nothing is left to train on.\n")
+def run(name, paths, fetch, parse=records.parse, **changes):
+    """What `fetch` makes of x and y_true: a list of its values in each step."""
+    flags = {"batch_size": 16, "epochs": 3, "threads": 2, "capacity": 3, "shuffle_examples": 40}
+    flags, found = SimpleNamespace(**{**flags, "seed": 0, "read_latency_ms": 0, **changes}), []
+    with tf.Graph().as_default(), tf.Session() as sess:
+        tf.set_random_seed(0)
+        with tf.name_scope("input"):
+            x, y_true, next_feed = file_inputs.INPUTS[name](paths, flags, parse)
+        fetches = fetch(x, y_true)
+        local = [tf.local_variables_initializer(), tf.tables_initializer()]
+        sess.run([tf.global_variables_initializer(), *local])
+        coord = tf.train.Coordinator()
+        threads = tf.train.start_queue_runners(sess, coord)
+        with coord.stop_on_exception():
+            while not coord.should_stop():
+                found.append(sess.run(fetches, feed_dict=next_feed()))
+        coord.join(threads)
+    return found
 
 
-def test_a_file_that_cannot_be_copied_is_left_out(tmp_path, monkeypatch):
-    for name in ("a", "b"):
-        write(tmp_path / (name + ".tfrecord"), map(numbered, range(3)))
-    damage_record(tmp_path / "a.tfrecord")
-
-    def full():
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(damage.tempfile, "TemporaryFile", full)
-    paths, lines = damage.without_damage(data_files.listed(str(tmp_path)))
-    assert paths == [str(tmp_path / "b.tfrecord")]
-    assert lines == [f"Left out: {tmp_path}/a.tfrecord: No space left on device"]
-
-
-def test_records_of_another_form(tmp_path, monkeypatch):
-    wanted = {
-        "pixels": tf.FixedLenFeature([2, 3], tf.int64),
-        "name": tf.FixedLenFeature([], tf.string),
-        "age": tf.FixedLenFeature([], tf.int64, default_value=0),  # none has it
-        "words": tf.VarLenFeature(tf.string),
-    }
-    monkeypatch.setattr(records, "form", lambda: wanted)
-
-    def example(**pixels):
-        kept = {
-            "pixels": tf.train.Feature(**pixels),
-            "name": tf.train.Feature(bytes_list=tf.train.BytesList(value=[b"one"])),
-        }
-        return tf.train.Example(features=tf.train.Features(feature=kept)).SerializeToString()
-
-    path = tmp_path / "a.tfrecord"
-    six, five = [example(int64_list=tf.train.Int64List(value=range(n))) for n in (6, 5)]
-    write(path, [six, five])
-    assert data_files.find(str(tmp_path)) == [str(path)]
-    assert data_files.problem(str(path)) == "record 2 has 5 int64 values as pixels, not 6"
-    write(path, [six, example(float_list=tf.train.FloatList(value=range(6)))])
-    assert data_files.problem(str(path)) == "record 2 has float_list as pixels, not int64_list"
-    write(path, [six, example()])
-    assert data_files.problem(str(path)) == "record 2 has no pixels"
-
-
-@pytest.mark.parametrize("error", ["ResourceExhaustedError", "DataLossError"])
-def test_a_file_is_blamed_only_for_what_a_file_can_cause(tmp_path, error):
-    path = tmp_path / "a.tfrecord"
-    write(path, [numbered(0), other(label=[1.0])])
-    raised = getattr(tf.errors, error)
-    ends = pytest.raises(SystemExit if error == "DataLossError" else raised)
-    with ends, data_files.blamed([str(path)]):
-        raise raised(None, None, "words")
-
-
-def test_a_file_cut_between_two_records(faulty):
-    # TensorFlow takes it for whole. To know better, all files have to be read beforehand.
-    path = paths_of(faulty)[2]
-    cut_early(path)
-    status, stdout, stderr = train(faulty, "--epochs", 2, "--skip_damaged")
-    assert (status, stderr) == (0, "")
-    assert "examples seen: 598, that is 2 times 299\n" in stdout
-    left_out = f"1 of the records of data/{path.name}, and what comes behind it"
-    assert stdout.endswith(f"{left_out} (first: record 75 is damaged)\n")
+def read(name, paths, **changes):
+    """The batches that an input gives: for each a list of its examples' numbers."""
+    found = run(name, paths, lambda x, y_true: (x[:, 0], y_true[:, 0]), **changes)
+    assert all(np.array_equal(label, number % 2) for number, label in found)
+    return [number.astype(int).tolist() for number, _ in found]
 
 
 @pytest.mark.parametrize("name", INPUTS)
-def test_every_input_names_the_damaged_file(faulty, name):
-    path = paths_of(faulty)[0]
-    damage_record(path)
-    status, _, stderr = train(faulty, "--input", name)
-    assert (status, stderr) == (1, f"data/{path.name}: record 38 is damaged\n")
+def test_each_epoch_has_each_example_in_another_order(numbers, name):
+    for epochs, changes in ((3, {}), (1, {"threads": 4, "shuffle_examples": 0})):
+        batches = read(name, numbers, epochs=epochs, **changes)
+        order, sizes = sum(batches, []), [len(batch) for batch in batches]
+        assert collections.Counter(order) == dict.fromkeys(range(171), epochs)
+        assert order != sorted(order)
+        assert epochs == 1 or order[:171] != order[171:342]
+        if name in ("tf_data", "feed_dict"):  # the threads of the others take turns as they come
+            assert read(name, numbers, epochs=epochs, **changes) == batches
+        if name == "shuffled_batches":  # each file ends with a smaller batch
+            assert sorted(sizes) == sorted(epochs * ([16] * 10 + [4, 2, 5]))
+        else:
+            assert sizes == [16] * (171 * epochs // 16) + [171 * epochs % 16]
 
 
-def test_folders_without_files(copy):
-    for name in ("empty", "others"):
-        (copy.folder / name).mkdir()
-    (copy.folder / "others" / "a.csv").write_text("name,age\n")
-    to_make = '-m going_further.make_files --data_dir "{}"\n'
-    for name, start, end in (
-        ("nowhere", "There is no folder nowhere. ", to_make.format("nowhere")),
-        ("empty", "empty is empty. ", to_make.format("empty")),
-        (
-            "others",
-            "others has no files *.tfrecord. ",
-            "change SUFFIX in going_further/records.py.\n",
-        ),
-    ):
-        status, stdout, stderr = train(copy, "--data_dir", name)
-        assert (status, stdout) == (1, "")
-        assert stderr.startswith(start)
-        assert stderr.endswith(end)
-        assert stderr.count("\n") == 1
+@pytest.mark.parametrize("name", sorted(set(INPUTS) - {"recipe"}))
+def test_each_block_waits_as_for_a_slow_disk(numbers, name, monkeypatch):
+    sleep, sleeping, at_once = time.sleep, [], []
+
+    def watched(seconds):
+        sleeping.append(seconds)
+        if seconds == 0.0155:  # TensorFlow sleeps, too
+            at_once.append(sleeping.count(seconds))
+        sleep(seconds)
+        sleeping.remove(seconds)
+
+    monkeypatch.setattr(time, "sleep", watched)
+    assert sum(map(len, read(name, numbers, read_latency_ms=15.5))) == 3 * 171
+    # A file's last block is smaller; and a queue's reader waits before it learns of the end.
+    assert 0 <= len(at_once) - 3 * (7 + 4 + 2) <= 2
+    version = tuple(map(int, tf.__version__.split(".")[:2]))
+    in_turn = name == "feed_dict" or name == "tf_data" and version < (1, 12)
+    assert max(at_once) == (1 if in_turn else 2)
 
 
-def test_a_name_that_tensorflow_cannot_read(tmp_path):
+def test_recipe_has_no_block_to_wait_for(call, capsys):
+    with ends("2"):
+        call("files_training", "--input", "recipe", "--read_latency_ms", 3)
+    assert re.match(r".*: --input recipe .*\n$", capsys.readouterr().err)
+
+
+def test_what_a_shuffle_does(numbers):
+    def mixing(name, waiting):
+        flags = {"batch_size": 4, "epochs": 1, "threads": 1, "shuffle_examples": waiting}
+        batches = read(name, numbers, **flags)
+        of_a = np.array([n for n in sum(batches, []) if n < 100])  # all of its first file
+        files = np.mean([len(set(np.digitize(batch, [100, 150]))) for batch in batches])
+        return batches, np.mean(np.abs(of_a - np.arange(100))), files
+
+    _, moved, files = mixing("queue", 0)
+    assert moved < 15  # since 16 wait in any case
+    assert files < 1.5
+    batches, moved, _ = mixing("shuffled_batches", 160)
+    assert all(np.all(np.diff(batch) == 1) for batch in batches)  # neighbours in a file
+    assert moved > 20
+    _, moved, files = mixing("queue", 160)
+    assert moved > 20
+    assert files > 1.5
+
+
+def test_memory_does_not_grow_with_the_epochs(numbers):
+    resident_mb = []
+    for epochs in (800, 1600):  # by the first time all that grows for other reasons has grown
+        read("queue", numbers, epochs=epochs, batch_size=128)
+        pages = int(Path("/proc/self/statm").read_text().split()[1])
+        resident_mb.append(pages * resource.getpagesize() / 1e6)
+    assert resident_mb[1] - resident_mb[0] < 250  # of 560 MB more that were read
+
+
+def test_training_ends_with_the_data(made):
+    status, stdout, stderr = start(made, "files_training", "--epochs", 2, "--batch_size", 64)
+    assert (status, stderr) == (0, "")
+    assert re.search(r"^step     0  loss \d", stdout, re.M)
+    assert re.search(r"^examples seen: 600, that is 2 times 300\ntime: \S+ s, ", stdout, re.M)
+
+
+@pytest.mark.parametrize("name", [name for name in file_inputs.INPUTS if name != "queue"])
+def test_training_with_another_input(made, call, name):
+    flags = ("--data_dir", made.folder / "data", "--input", name, "--epochs", 2)
+    if name in INPUTS:
+        assert "\nexamples seen: 600, that is" in call("files_training", *flags)
+    else:
+        with ends(r"TensorFlow \S+ has no tf.data: it came with 1.4."):
+            call("files_training", *flags)
+
+
+def test_ctrl_c_ends_training_at_once(made):
+    command = made.module("files_training", "--epochs", 10**6)
+    process = made.start(command, cwd=str(made.folder))
+    while not process.stdout.readline().startswith("step"):
+        pass
+    process.send_signal(signal.SIGINT)
+    status, _, stderr = made.finish(process)
+    assert (status, stderr) == (-signal.SIGINT, "")
+
+
+# ------------------------------------------------------------------ bad files
+
+
+def damaged(data):
+    half = len(data) // 2
+    return data[:half] + bytes([data[half] ^ 1]) + data[half + 1 :]
+
+
+NO_RECORDS = "it is no TFRecord file, or its first record is damaged"
+FAULTS = {  # what becomes of a file of 50 records: bytes, or records; the words
+    "damaged": (damaged, "record 26 is damaged"),
+    "without features": ([numbered(0), b""], "record 2 has 0 float32 values as features, not 1024"),
+    "short": (
+        [records.example([1.0] * 9, 1)],
+        "record 1 has 9 float32 values as features, not 1024",
+    ),
+    "no Example": ([b"\xff\xff"], "record 1 is no tf.train.Example"),
+    "cut": (lambda data: data[:-1000], "record 50 is damaged"),
+    "no records": (lambda data: b"name,age\n" * 100, NO_RECORDS),
+    "few bytes": (lambda data: b"1234567", NO_RECORDS),
+    "empty": (lambda data: b"", "it is empty"),
+}
+WHILE_TRAINING = [(name, fault) for name in INPUTS for fault in ("damaged", "without features")]
+BEFORE = [("queue", fault) for fault in list(FAULTS)[2:]]
+
+
+@pytest.mark.parametrize("name, fault", WHILE_TRAINING + BEFORE)
+def test_a_bad_file_is_named_in_one_line(numbers, name, fault):
+    content, words = FAULTS[fault]
+    if isinstance(content, list):
+        records.write(numbers[1], content)
+    else:
+        Path(numbers[1]).write_bytes(content(Path(numbers[1]).read_bytes()))
+    with pytest.raises(SystemExit) as ended, data_files.blamed(numbers):
+        read(name, data_files.find(os.path.dirname(numbers[1])))
+    assert ended.value.code == f"{numbers[1]}: {words}"
+
+
+@pytest.mark.parametrize("name", INPUTS)
+def test_a_file_that_vanishes(numbers, name):
+    os.remove(numbers[1])
+    with ends(f"{numbers[1]}: No such file or directory$"), data_files.blamed(numbers):
+        read(name, numbers)
+
+
+def test_nothing_but_the_line_is_printed(numbers, made):  # TensorFlow 1.0 logs what fails
+    records.write(numbers[1], [numbered(0), b""])
+    folder = os.path.dirname(numbers[1])
+    status, _, stderr = start(made, "files_training", "--data_dir", folder)
+    assert (status, stderr) == (1, f"{numbers[1]}: {FAULTS['without features'][1]}\n")
+
+
+def test_what_cannot_be_read(tmp_path, monkeypatch):
+    to_make = r' To make .*-m going_further.make_files --data_dir ".+"'
+    with ends("can't be read: No such file or directory." + to_make):
+        data_files.find(str(tmp_path / "nowhere"))
+    for name in ("._a.tfrecord", "a.csv"):
+        (tmp_path / name).write_text("name,age\n")
+    with ends(r"has no files \*.tfrecord." + to_make):
+        data_files.find(str(tmp_path))
+    os.mkfifo(str(tmp_path / "b.tfrecord"))
+    with ends("b.tfrecord: it is no regular file"):
+        data_files.find(str(tmp_path))
     open(os.path.join(os.fsencode(str(tmp_path)), b"\xff.tfrecord"), "w").close()
-    with pytest.raises(SystemExit, match="rename it. TensorFlow reads UTF-8 names only."):
+    with ends("rename it. TensorFlow needs UTF-8 names."):
         data_files.find(str(tmp_path))
 
+    def refuse(path, mode):
+        raise PermissionError(13, "Permission denied")
 
-def test_a_file_without_the_right_to_read(tmp_path, monkeypatch):
-    write(tmp_path / "a.tfrecord", [numbered(0)])
-    monkeypatch.setattr(os, "access", lambda path, mode: False)  # root may read all
-    with pytest.raises(SystemExit, match="a.tfrecord: no permission to read it"):
-        data_files.find(str(tmp_path))
-
-
-VANISH = """
-import os, runpy, sys
-from going_further import data_files
-find = data_files.find
-
-def find_and_lose(*args):
-    paths = find(*args)
-    os.remove(paths[1])
-    return paths
-
-data_files.find = find_and_lose
-sys.argv = ["files_training"]
-runpy.run_module("going_further.files_training", run_name="__main__")
-"""
+    monkeypatch.setattr(data_files, "open", refuse, raising=False)  # root may read all
+    with ends("a.csv: Permission denied"):
+        data_files.check([str(tmp_path / "a.csv")])
 
 
-def test_a_file_that_vanishes(faulty):
-    name = paths_of(faulty)[1].name
-    status, _, stderr = faulty.python(VANISH)
-    assert (status, stderr) == (1, f"data/{name}: No such file or directory\n")
+@pytest.fixture
+def images(monkeypatch):
+    """The README's code for images, as a namespace."""
+    (code,) = re.findall(r"```python images\n(.*?)```", README.read_text(), re.S)
+    names = {"common": common, "tf": tf}
+    exec(code, names)
+    monkeypatch.setattr(records, "form", names["form"])
+    names["fetch"] = lambda x, y_true: (x, y_true) + names["build_model"](x, y_true)[1::-1]
+    return SimpleNamespace(**names)
 
 
-def test_checksum_is_that_of_the_format():
-    # From the description of iSCSI, RFC 3720, B.4: 32 bytes of zeros, and of ones.
-    def masked(crc):
-        return ((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF
+def test_code_for_images(images, tmp_path):
+    pixels = np.random.RandomState(0).randint(0, 256, [300, 28, 28]).astype(np.uint8)
+    path = str(tmp_path / "images.tfrecord")
+    records.write(path, map(images.example, pixels, pixels[:, 0, 0] % 10))
+    assert data_files.find(str(tmp_path)) == [path]
+    steps = run("queue", [path], images.fetch, images.parse, batch_size=64, epochs=9)
+    x, y_true, loss, _ = zip(*steps)
+    assert x[0].shape == (64, 784)
+    assert np.array_equal(np.round(np.concatenate(x)[:, 0] * 255) % 10, np.concatenate(y_true))
+    assert sum(map(len, y_true)) == 9 * 300
+    assert loss[-1] < loss[0] / 2
 
-    assert damage.checksum(b"\0" * 32) == masked(0x8A9136AA)
-    assert damage.checksum(b"\xff" * 32) == masked(0x62A8AB43)
+
+def test_an_error_of_the_model_is_raised_without_reading_the_files_again(numbers, images):
+    records.write(numbers[0], [images.example(np.zeros([28, 28], np.uint8), 10)] * 100)  # of 0 to 9
+    with pytest.raises(tf.errors.InvalidArgumentError), data_files.blamed(numbers):
+        # The others, which aren't read, hold no images: they would be blamed.
+        run("queue", numbers[:1], images.fetch, images.parse)
