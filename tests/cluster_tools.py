@@ -1,22 +1,19 @@
-"""Clusters of real processes, for the tests, and the fixtures that make them."""
+"""Processes of clusters, for the tests: in a network of their own, and followed line by line."""
 
 import re
-import socket
 import subprocess
 import sys
 import threading
 import time
-from contextlib import ExitStack, closing
 
 import pytest
 
 from conftest import LIMIT, ROOT
-from going_further.cluster import TRAINING
 from going_further.processes import die_with_parent
 
-STARTS = r"^steps of the cluster: (\d+) of \d+$"
+STARTS = r"^steps of the cluster: (\d+)( of \d+)?$"
 STEP = r"^step +(\d+)  loss "
-ENDS = r"^steps of the cluster: (\d+) of \d+; of this worker: (\d+)$"
+SEEN = r"^examples seen by this worker: (\d+)$"
 
 
 @pytest.fixture(scope="session", name="network")
@@ -26,13 +23,13 @@ def network_fixture():
     Nothing, where the system grants none: then the tests' clusters can be reached.
     """
     lasts = (
-        "from going_further.cluster import hiding; hiding.switch_loopback(on=True)\n"
-        "print('up', flush=True); input()"
+        "from going_further.cluster.__main__ import switch_loopback_on\n"
+        "switch_loopback_on(); print('up', flush=True); input()"
     )
     for unshare in (["--net"], ["--user", "--map-root-user", "--net"]):
         try:
             holder = subprocess.Popen(
-                ["unshare"] + unshare + [sys.executable, "-c", lasts],
+                ["unshare", *unshare, sys.executable, "-c", lasts],
                 cwd=str(ROOT),
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
@@ -44,33 +41,19 @@ def network_fixture():
             enter = ["nsenter", "--target", str(holder.pid)]
             if "--user" in unshare:
                 enter += ["--user", "--preserve-credentials"]
-            yield enter + ["--net"]
+            yield [*enter, "--net"]
             holder.communicate(b"\n")
             return
         holder.communicate()
     yield []
 
 
-def until(condition, limit=LIMIT):
-    deadline = time.monotonic() + limit
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
-
-
-def free_ports(n):
-    with ExitStack() as stack:
-        sockets = [stack.enter_context(closing(socket.socket())) for _ in range(n)]
-        for one in sockets:
-            one.bind(("", 0))
-        return [one.getsockname()[1] for one in sockets]
-
-
 class Task:
-    """A process, and the lines that it has printed so far."""
+    """A process of a Copy, and the lines that it has printed so far on stdout and stderr."""
 
-    def __init__(self, process):
-        self.process, self.lines = process, []
+    def __init__(self, copy, command, **options):
+        options.update(cwd=str(copy.folder), stderr=subprocess.STDOUT, preexec_fn=die_with_parent)
+        self.process, self.lines = copy.start(command, **options), []
         self._looked_at, self._ended = 0, False
         self._news = threading.Condition()
         self._reader = threading.Thread(target=self._read, daemon=True)
@@ -100,13 +83,16 @@ class Task:
                         return match
                 left = deadline - time.monotonic()
                 if left <= 0 or self._ended:
-                    pytest.fail("no line with {!r}: {}".format(pattern, self.lines))
+                    pytest.fail(f"no line with {pattern!r}: {self.lines}")
                 self._news.wait(left)
 
     def goes_on(self):
         """Wait for a line of progress that isn't there yet. Returns: its step."""
         self._looked_at = len(self.lines)
         return int(self.wait_for(STEP).group(1))
+
+    def runs(self):
+        return self.process.poll() is None
 
     def kill(self):
         self.process.kill()
@@ -117,52 +103,48 @@ class Task:
         try:
             status = self.process.wait(limit)
         except subprocess.TimeoutExpired:
-            pytest.fail("hangs: {}".format(self.lines))
+            pytest.fail(f"hangs: {self.lines}")
         self._reader.join()
         return status, self.lines
 
 
 class Cluster:
-    """1 ps and some workers on this machine, none of which outlives the test."""
+    """1 ps and 3 workers on this machine, none of which outlives the tests.
 
-    def __init__(self, copy, network, workers):
-        self.copy, self.network, self._started = copy, network, []
-        self.hosts = ["127.0.0.1:{}".format(port) for port in free_ports(1 + workers)]
+    Started without further flags, a worker reads the files of `data` for ever.
+    """
+
+    NAMES = ["ps 0", "worker 0", "worker 1", "worker 2"]
+
+    def __init__(self, copy, network, ports, data):
+        self.copy, self.network, self.data, self.tasks = copy, network, data, {}
+        self.hosts = dict(zip(self.NAMES, [f"127.0.0.1:{port}" for port in ports]))
         self.checkpoint_dir = copy.elsewhere / "checkpoints"
 
-    def start(self, job, index, *flags, keep=True, copy=None, **options):
-        """Start a task.
-
-        Args:
-          job, index: which one.
-          flags: its flags, besides those that say which one it is.
-          keep: whether the chief keeps checkpoints.
-          copy: the Copy to run; self.copy if it is None.
-          options: for Copy.start(). With env, which is to hold TF_CONFIG, no flag says which
-            task it is.
-        """
-        copy = copy or self.copy
-        command = [sys.executable, "-m", TRAINING, "--batch_size", "16"] + list(map(str, flags))
-        if "env" not in options:
-            command += ["--job_name", job, "--task_index", str(index)]
-            command += ["--ps_hosts", self.hosts[0], "--worker_hosts", ",".join(self.hosts[1:])]
-        if (job, index) == ("worker", 0) and keep:
+    def start(self, name, *flags):
+        """Start a task. Returns: its Task."""
+        job, index = name.split()
+        ps, *workers = self.hosts.values()
+        command = [sys.executable, "-m", "going_further.cluster.distributed_training"]
+        command += ["--job_name", job, "--task_index", index]
+        command += ["--ps_hosts", ps, "--worker_hosts", ",".join(workers)]
+        command += ["--batch_size", "16", "--shuffle_examples", "10", "--save_secs", "1"]
+        if name == "worker 0":
             command += ["--checkpoint_dir", str(self.checkpoint_dir)]
-        task = Task(
-            copy.start(
-                self.network + command,
-                cwd=str(copy.folder),
-                stderr=subprocess.STDOUT,
-                preexec_fn=die_with_parent,
-                **options,
-            )
-        )
-        self._started.append(task)
-        return task
+        flags = flags or ("--data_dir", self.data, "--epochs", 10**6)
+        self.tasks[name] = Task(self.copy, [*self.network, *command, *map(str, flags)])
+        return self.tasks[name]
+
+    def revive(self, *names):
+        """Start those tasks that don't run. Returns: the Tasks of all names."""
+        for name in names:
+            if name not in self.tasks or not self.tasks[name].runs():
+                self.start(name)
+        return [self.tasks[name] for name in names]
 
     def stop(self):
-        for task in self._started:
-            if task.process.poll() is None:
+        for task in self.tasks.values():
+            if task.runs():
                 task.kill()
 
     def checkpoint(self):
@@ -171,22 +153,3 @@ class Cluster:
 
         path = tf.train.latest_checkpoint(str(self.checkpoint_dir))
         return int(tf.train.NewCheckpointReader(path).get_tensor("global_step")) if path else 0
-
-
-@pytest.fixture(name="cluster")
-def cluster_fixture(copy, network):
-    made = []
-
-    def make(workers):
-        made.append(Cluster(copy, network, workers))
-        return made[0]
-
-    yield make
-    for one in made:
-        one.stop()
-
-
-def steps_of(lines):
-    """(steps of the cluster, steps of this worker), as a worker's last lines tell."""
-    (found,) = re.findall(ENDS, "\n".join(lines), re.M)
-    return int(found[0]), int(found[1])

@@ -1,396 +1,450 @@
-"""Clusters of real processes: how they train, and what they survive."""
+"""A task's flags, clusters of real processes and what they survive, and their launcher."""
 
-import json
+import contextlib
+import os
 import re
 import signal
-import subprocess
+import socket
 import sys
+import time
 
 import numpy as np
 import pytest
 
-from cluster_tools import STARTS, STEP, Cluster, cluster_fixture, network_fixture, steps_of, until  # noqa: F401
-from conftest import Copy
+from cluster_tools import SEEN, STARTS, Cluster, Task, network_fixture  # noqa: F401
+from conftest import ROOT, Copy, executable, group_exists
 from going_further import records
+from going_further.cluster import membership
+from going_further.cluster.__main__ import table
 from going_further.cluster.task import find_checkpoint
 from support import tf
 
 pytestmark = pytest.mark.xdist_group("cluster")
 
-# ------------------------------------------------------------------ training
+
+def until(condition, limit=20):
+    deadline = time.monotonic() + limit
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
 
 
-def test_one_worker_trains_as_04_does(cluster, tmp_path):
-    one = cluster(1)
-    config = {"cluster": {"ps": one.hosts[:1], "worker": one.hosts[1:]}}
-    flags = ("--steps", 40, "--seed", 7, "--json", tmp_path / "figures.json")
-    tasks = []
-    for job in ("ps", "worker"):
-        config["task"] = {"type": job, "index": 0}
-        env = {"TF_CONFIG": json.dumps(config), "http_proxy": "http://127.0.0.1:9"}
-        tasks.append(one.start(job, 0, *flags, env=env))
-    status, lines = tasks[1].finish()
-    assert status == 0
+# ------------------------------------------------------------------ a task's flags
 
-    _, stdout, _ = one.copy.run("04", "--steps", 40, "--seed", 7, "--batch_size", 16)
-    expected = re.findall(r"^(?:accuracy before|step .*)$", stdout, re.M)[:-1]  # 04 does 41 steps
-    assert len(expected) == 10
-    assert [line for line in lines if line.startswith("step  ")] == expected
-    # weights and biases of both layers, in float32
-    size = 4 * (1024 * 1024 + 1024 + 1024 + 1)
-    assert any("gets {} bytes of variables".format(size) in line for line in lines)
-
-    figures = json.loads((tmp_path / "figures.json").read_text())
-    assert (figures["steps"], figures["timed_steps"]) == (40, 39)
-    assert figures["bytes_each_way"] == size
-    assert "time: {:.2f} s for 39 steps".format(figures["seconds"]) in lines
-    assert "accuracy after: {:.3f}".format(figures["accuracy"]) in lines
+LOCAL = ["--ps_hosts", "127.0.0.1:2222", "--worker_hosts", "127.0.0.1:2223,127.0.0.1:2224"]
 
 
-def test_steps_are_the_clusters_and_are_kept(cluster, capsys):
-    two = cluster(2)
-    flags = ("--steps", 60)
-    second = two.start("worker", 1, *flags)
-    second.wait_for(r"^waiting for ps 0 \({}\)$".format(two.hosts[0]))
-    two.start("ps", 0, *flags)
-    second.wait_for(r"^waiting for worker 0 \({}\) to start$".format(two.hosts[1]))
-    workers = [two.start("worker", 0, *flags), second]
-    ends = [worker.finish() for worker in workers]
-    assert [status for status, _ in ends] == [0, 0]
-    done = sum(steps_of(lines)[1] for _, lines in ends)
-    assert 60 <= done <= 61  # the second may have begun its last step when the other did its own
-    kept = two.checkpoint()
-    assert kept in (60, 61)
+def task(job, index):
+    return ["--job_name", job, "--task_index", str(index)]
 
-    # A ps that is there already refuses its port to another.
-    status, lines = two.start("ps", 0).finish()
-    assert status == 1
-    assert len(lines) == 1
-    assert "can't serve on port" in lines[0]
 
-    # The next training with that folder goes on: here, nothing is left to do.
-    status, lines = two.start("worker", 0, *flags).finish()
-    assert "steps of the cluster: {} of 60".format(kept) in lines
-    assert (status, steps_of(lines)) == (0, (kept, 0))
+REFUSED = {  # flags, exit status, what the line names
+    "nothing said": ([], 2, "--job_name"),
+    "index missing": (["--job_name", "ps", *LOCAL], 2, "--task_index"),
+    "no such job": (task("chief", 0) + LOCAL, 2, "--job_name"),
+    "no such worker": (task("worker", 2) + LOCAL, 2, "worker 2"),
+    "no such ps": (task("ps", 1) + LOCAL, 2, "ps 1"),
+    "negative": (task("ps", -1) + LOCAL, 2, "--task_index"),
+    "no port": (["--ps_hosts", "localhost"], 2, "--ps_hosts"),
+    "port 0": (["--ps_hosts", "localhost:0"], 2, "--ps_hosts"),
+    "port 65536": (["--ps_hosts", "localhost:65536"], 2, "--ps_hosts"),
+    "a URL": (["--ps_hosts", "grpc://localhost:2222"], 2, "--ps_hosts"),
+    "empty": (["--worker_hosts", ""], 2, "--worker_hosts"),
+    "twice": (["--worker_hosts", "a:1,a:1"], 2, "--worker_hosts"),
+    "both": (task("ps", 0) + ["--ps_hosts", "a:1", "--worker_hosts", "a:1"], 2, "the same HOST"),
+    "no such host": (
+        task("ps", 0) + LOCAL[:2] + ["--worker_hosts", "nowhere.invalid:2222"],
+        1,
+        "worker 0 (nowhere.invalid:2222)",
+    ),
+    "folder": (task("worker", 0) + LOCAL + ["--checkpoint_dir", "/dev/null/x"], 2, "--checkpoint"),
+    "figures": (task("worker", 0) + LOCAL + ["--json", "/dev/null/x"], 2, "/dev/null/x"),
+}
 
-    # A checkpoint is damaged.
-    (data,) = two.checkpoint_dir.glob("model.ckpt-{}.data*".format(kept))
-    for damaged in (data, two.checkpoint_dir / "model.ckpt-{}.index".format(kept)):
-        damaged.write_bytes(b"damaged")
-        before = set(two.checkpoint_dir.glob("model*"))
-        status, lines = two.start("worker", 0, "--steps", 100).finish()
-        assert status == 1
-        assert str(two.checkpoint_dir) in lines[-1]
-        assert "name another --checkpoint_dir" in lines[-1]
-        assert not any("Traceback" in line for line in lines)
-        assert set(two.checkpoint_dir.glob("model*")) == before
 
-    # The file that names the latest one is damaged.
-    (two.checkpoint_dir / "checkpoint").write_bytes(b"damaged")
+def refusal(monkeypatch, capsys, flags):
+    """(status, text) of a refusal. An exit with a text has status 1, and Python prints the text."""
+    monkeypatch.setattr(sys, "argv", ["distributed_training.py", *flags])
     with pytest.raises(SystemExit) as caught:
-        find_checkpoint(str(two.checkpoint_dir))
-    assert str(two.checkpoint_dir) in caught.value.code
-    assert "name another --checkpoint_dir" in caught.value.code
+        membership.parse("")
+    stdout, stderr = capsys.readouterr()
+    assert stdout == ""
+    code = caught.value.code
+    return (code, stderr) if isinstance(code, int) else (1, stderr + code + "\n")
 
 
-def test_no_checkpoint(tmp_path):
-    assert find_checkpoint(None) is None
-    assert find_checkpoint(str(tmp_path)) is None
-    assert find_checkpoint(str(tmp_path / "none")) is None
+@pytest.mark.parametrize("case", sorted(REFUSED))
+def test_flags_are_refused(monkeypatch, capsys, case):
+    flags, expected, named = REFUSED[case]
+    status, text = refusal(monkeypatch, capsys, flags)
+    assert (status, text.count("\n")) == (expected, 1)
+    assert named in text
 
 
-# ------------------------------------------------------------------ what it survives
-
-# It lasts until it is stopped, and shows often that it gets on.
-ENDLESS = ("--steps", 10**6, "--log_steps", 5, "--read_latency_ms", 100)
-
-
-def test_without_checkpoints_all_is_lost_with_the_chief_or_the_ps(cluster):
-    two = cluster(2)
-    flags = (*ENDLESS, "--wait_secs", 2)
-
-    def chief_alone():
-        """Start the chief. Returns: it, and how its training begins."""
-        chief = two.start("worker", 0, *flags, keep=False)
-        assert int(chief.wait_for(STARTS).group(1)) == 0
-        chief.wait_for("^no --checkpoint_dir: nothing is kept$")
-        return chief, [chief.wait_for(line).string for line in ("^accuracy before", STEP)]
-
-    ps = two.start("ps", 0, *flags)
-    chief, begins = chief_alone()
-    other = two.start("worker", 1, *flags)
-    while other.goes_on() < 30:
-        pass
-
-    # Started again, the chief makes a new model, and draws what it drew for the first one. The
-    # other worker, which is held meanwhile, goes on with that.
-    chief.kill()
-    other.goes_on()
-    other.process.send_signal(signal.SIGSTOP)
-    chief, begins_again = chief_alone()
-    assert begins_again == begins
-    other.process.send_signal(signal.SIGCONT)
-    assert other.goes_on() < 30
-    chief.goes_on()
-    assert not any("lost" in line for line in other.lines)
-
-    # The ps is killed for good.
-    ps.kill()
-    for worker in (chief, other):
-        status, lines = worker.finish(30)
-        assert status == 1
-        assert any(line.startswith("lost ps 0 (") for line in lines)
-        assert any("did not come back within 2 s." in line for line in lines)
-        assert not any("Traceback" in line for line in lines)
+def test_port_in_use(monkeypatch, capsys):
+    with contextlib.closing(socket.socket()) as taken:
+        taken.bind(("", 0))
+        taken.listen(1)
+        port = taken.getsockname()[1]
+        hosts = ["--ps_hosts", f"127.0.0.1:{port}", "--worker_hosts", "127.0.0.1:1"]
+        status, text = refusal(monkeypatch, capsys, task("ps", 0) + hosts)
+    assert (status, text.count("\n")) == (1, 1)
+    assert f"ps 0 can't serve on port {port}" in text
 
 
-@pytest.fixture(scope="module")
-def lasting(tmp_path_factory, network):
-    """A Cluster of 2 workers for all tests below: each does something to it."""
-    cluster = Cluster(Copy(tmp_path_factory.mktemp("lasting")), network, 2)
-    cluster.ps = cluster.chief = cluster.other = None
-    yield cluster
-    cluster.stop()
+def test_refused_before_tensorflow_loads(copy):
+    (copy.folder / "tensorflow.py").write_text("raise SystemExit('TensorFlow was loaded')")
+    command = copy.module("cluster.distributed_training", *REFUSED["no such host"][0])
+    status, stdout, stderr = copy.finish(copy.start(command, cwd=str(copy.folder)))
+    assert (status, stdout, stderr.count("\n")) == (1, "", 1)
+    assert "nowhere.invalid" in stderr
 
 
-FLAGS = (*ENDLESS, "--save_secs", 1, "--stalled_secs", 4)
+def test_an_address_of_ipv6():
+    assert membership.Member({"ps": ["[::1]:2222"]}, "ps", 0).address("ps", 0) == ("::1", 2222)
 
 
-def revive(cluster, name, job, index):
-    task = getattr(cluster, name)
-    if task is None or task.process.poll() is not None:
-        setattr(cluster, name, cluster.start(job, index, *FLAGS))
+# ------------------------------------------------------------------ what a cluster survives
 
 
-@pytest.fixture
-def chief_trains(lasting):
-    """The Cluster, whose chief trains."""
-    revive(lasting, "ps", "ps", 0)
-    revive(lasting, "chief", "worker", 0)
-    lasting.chief.goes_on()
-    return lasting
-
-
-@pytest.fixture
-def both_train(lasting):
-    """The Cluster, whose two workers train, and of which there is a checkpoint."""
-    revive(lasting, "ps", "ps", 0)
-    revive(lasting, "chief", "worker", 0)
-    revive(lasting, "other", "worker", 1)
-    lasting.chief.goes_on()
-    lasting.other.goes_on()
-    until(lambda: lasting.checkpoint() > 1)
-    return lasting
-
-
-# A read that fails, at the end of common.py: on the n-th call. What it counts with is on worker 1.
-COUNTS = """
-_read_batch = read_batch
-
-def read_batch(batch_size, read_latency_ms=0):
-    with tf.device("/job:worker/task:1/cpu:0"):
-        reads = tf.Variable(0, trainable=False, collections=[tf.GraphKeys.LOCAL_VARIABLES])
-"""
-FAILS = """
-        working = tf.Assert(tf.less(tf.assign_add(reads, 1), {}), ["the disk is on fire"])
-    with tf.control_dependencies([working]):
-        return tf.identity(_read_batch(batch_size, read_latency_ms))
-"""
-ENDS = """
-        left = reads.count_up_to({})
-    with tf.control_dependencies([left]):
-        return tf.identity(_read_batch(batch_size, read_latency_ms))
-"""
-
-
-@pytest.mark.parametrize(
-    "reader, n, message",
-    [
-        pytest.param(FAILS, 1, "the disk is on fire", id="fails at once"),
-        pytest.param(FAILS, 10, "the disk is on fire", id="fails"),
-        pytest.param(ENDS, 10, "This worker's reader has no data left.", id="ends"),
-    ],
-)
-def test_reader_fails(chief_trains, copy, reader, n, message):
-    copy.append("common.py", COUNTS + reader.format(n))
-    status, lines = chief_trains.start("worker", 1, *FLAGS, copy=copy).finish()
-    assert status == 1
-    assert any(message in line for line in lines)
-    assert not any("accuracy after" in line or "of this worker" in line for line in lines)
-    chief_trains.chief.goes_on()
-
-
-def test_worker_is_killed_and_started_again(both_train):
-    both_train.other.kill()
-    both_train.chief.goes_on()
-    both_train.other = both_train.start("worker", 1, *FLAGS)
-    assert int(both_train.other.wait_for(STARTS).group(1)) > 0
-    both_train.other.goes_on()
-    both_train.chief.goes_on()
-    assert not any("lost" in line for line in both_train.chief.lines)
-
-
-def test_chief_is_killed_and_started_again(both_train):
-    both_train.chief.kill()
-    kept = both_train.checkpoint()
-    lead = 0
-    while lead < kept + 20:
-        lead = both_train.other.goes_on()
-    both_train.chief = both_train.start("worker", 0, *FLAGS)
-    start = int(both_train.chief.wait_for(STARTS).group(1))
-    assert kept <= start < lead  # back at the checkpoint, from where the other goes on as well
-    both_train.chief.goes_on()
-    steps = [int(step) for step in re.findall(STEP, "\n".join(both_train.other.lines), re.M)]
-    assert steps != sorted(steps)
-
-
-def test_ps_is_killed_and_comes_back(both_train):
-    both_train.ps.kill()
-    workers = both_train.chief, both_train.other
-    for worker in workers:
-        worker.wait_for(r"^lost ps 0 \({}\): waiting up to 60 s".format(both_train.hosts[0]), 30)
-    kept = both_train.checkpoint()
-    both_train.ps = both_train.start("ps", 0, *FLAGS)
-    for worker in workers:
-        worker.wait_for("^starting again$")
-    start = int(both_train.chief.wait_for(STARTS).group(1))
-    assert kept <= start <= kept + 20  # the other may have gone on before
-    for worker in workers:
-        worker.goes_on()
-        assert not any("Traceback" in line for line in worker.lines)
-
-
-def test_ps_hangs(both_train):
-    both_train.ps.process.send_signal(signal.SIGSTOP)
-    for worker in (both_train.chief, both_train.other):
-        worker.wait_for("^no step for 4 s, though every ps can be reached$", 30)
-    both_train.ps.process.send_signal(signal.SIGCONT)
-    for worker in (both_train.chief, both_train.other):
-        worker.goes_on()
-
-
-SWITCH = "from going_further.cluster import hiding; hiding.switch_loopback(on={})"
-
-
-def test_network_fails_and_comes_back(both_train):
-    if not both_train.network:
-        pytest.skip("this system grants no network to switch off")
-
-    def switch(on):
-        code = [sys.executable, "-c", SWITCH.format(on)]
-        subprocess.check_call(both_train.network + code, cwd=str(both_train.copy.folder))
-
-    workers = both_train.chief, both_train.other
-    switch(on=False)
-    try:
-        for worker in workers:
-            worker.wait_for(r"^lost ps 0 \({}\): waiting".format(both_train.hosts[0]), 30)
-    finally:
-        switch(on=True)
-    for worker in workers:
-        worker.wait_for("^starting again$")
-        worker.wait_for(STARTS)
-    for worker in workers:
-        worker.goes_on()
-        assert not any("Traceback" in line for line in worker.lines)
-
-
-# ------------------------------------------------------------------ files
-
-SEEN = r"^examples seen by this worker: (\d+), that is 2 times (\d+)$"
-
-
-@pytest.fixture
-def files(tmp_path):
-    """A folder with 5 files of 20 examples each."""
-    folder = tmp_path / "files"
+def make_files(folder, n, examples=20):
     folder.mkdir()
-    for number in range(5):
-        with tf.python_io.TFRecordWriter(str(folder / "{}.tfrecord".format(number))) as writer:
-            for _ in range(20):
+    for number in range(n):
+        with tf.python_io.TFRecordWriter(str(folder / f"{number}.tfrecord")) as writer:
+            for _ in range(examples):
                 writer.write(records.example(np.ones(1024, np.float32), 1))
     return folder
 
 
-def test_workers_read_each_example_as_often_as_asked(cluster, files):
-    two = cluster(2)
-    flags = ("--data_dir", files, "--epochs", 2, "--shuffle_examples", 10)
-    two.start("ps", 0)
-    workers = [two.start("worker", index, *flags) for index in range(2)]
-    seen = []
-    for worker, share in zip(workers, (3, 2)):
-        status, lines = worker.finish()
-        assert status == 0, lines
-        assert lines[0] == "reads {} of 5 files, each 2 times".format(share)
-        assert not any("tensorflow/" in line for line in lines)
-        (found,) = re.findall(SEEN, "\n".join(lines), re.M)
-        assert int(found[1]) == 20 * share
-        seen.append(int(found[0]))
-    assert sum(seen) == 2 * 100
-    assert two.checkpoint() > 0
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory, network):
+    """The Cluster of all tests below. Each starts what it needs and doesn't find running."""
+    copy = Copy(tmp_path_factory.mktemp("cluster"))
+    # So that nobody has to wait for so long.
+    copy.append("going_further/cluster/task.py", "\nSTALLED_SECS = 4\n")
+    with contextlib.ExitStack() as stack:
+        sockets = [stack.enter_context(contextlib.closing(socket.socket())) for _ in range(4)]
+        for one in sockets:
+            one.bind(("", 0))
+        ports = [one.getsockname()[1] for one in sockets]
+    made = Cluster(copy, network, ports, make_files(copy.elsewhere / "data", 7))
+    yield made
+    made.stop()
 
 
-def test_too_few_files_are_said_at_once(cluster, files):
-    for path in sorted(files.iterdir())[1:]:
-        path.unlink()
-    status, lines = cluster(2).start("worker", 1, "--data_dir", files).finish()
-    assert status == 1
-    assert lines == ["{} has 1 file, too few for 2 workers: each needs one.".format(files)]
+def is_lost(worker, what):
+    """That a worker ends within seconds, with one line that names what is lost and what to do."""
+    status, lines = worker.finish(20)
+    assert status == 1, lines
+    assert re.match(f"lost {what}. To go on from the last checkpoint, start what has", lines[-1])
+    assert sum("lost" in line for line in lines) == 1
+    assert not any("Traceback" in line for line in lines)
 
 
-def test_a_worker_that_starts_again_reads_its_files_again(cluster, files):
-    two = cluster(2)
-    two.start("ps", 0)
-    chief = two.start("worker", 0, "--data_dir", files, "--epochs", 10**6)
-    flags = ("--data_dir", files, "--epochs", 10**6, "--log_steps", 1)
-    killed = two.start("worker", 1, *flags)
-    killed.goes_on()
-    killed.kill()
-    again = two.start("worker", 1, "--data_dir", files, "--epochs", 2)
-    status, lines = again.finish()
-    assert status == 0, lines
-    (found,) = re.findall(SEEN, "\n".join(lines), re.M)
-    assert int(found[0]) == 2 * 40  # all of its share, whatever it had read before
-    chief.goes_on()
+def named(cluster, name):
+    return re.escape(f"{name} ({cluster.hosts[name]})")
 
 
-def test_ps_is_lost_when_the_chief_has_read_its_files(cluster, files):
-    two = cluster(2)
-    ps = two.start("ps", 0)
-    chief = two.start("worker", 0, "--data_dir", files, "--epochs", 1)
-    flags = ("--data_dir", files, "--epochs", 10**6, "--log_steps", 1, "--wait_secs", 30)
-    other = two.start("worker", 1, *flags)
-    assert chief.finish()[0] == 0
-    other.goes_on()
-    ps.kill()
-    other.wait_for("^lost ps 0")
-    two.start("ps", 0)
-    status, lines = other.finish()
-    assert status == 1
-    chief = r"worker 0 \({}\)".format(two.hosts[1])
-    assert re.match(chief + " did not come back within 30 s. Start it again, then", lines[-1])
+def test_a_worker_waits_for_the_ps_and_for_the_chief(cluster):
+    cluster.stop()
+    worker = cluster.start("worker 1")
+    worker.wait_for(f"^waiting for {named(cluster, 'ps 0')}$")
+    cluster.start("ps 0")
+    worker.wait_for(f"^waiting for {named(cluster, 'worker 0')} to start$")
+    chief = cluster.start("worker 0")
+    for one, share in ((chief, 3), (worker, 2)):  # of the files 0, 3, 6 and 1, 4
+        one.goes_on()
+        assert one.lines[0] == f"reads {share} of 7 files, each 1000000 times"
+        assert not any("tensorflow/" in line for line in one.lines)
 
 
-def test_steps_end_before_the_files(cluster, files):
-    one = cluster(1)
-    one.start("ps", 0)
-    status, lines = one.start("worker", 0, "--data_dir", files, "--steps", 3).finish()
-    assert status == 0, lines
-    assert "examples seen by this worker: 48" in lines
+def test_a_ps_hangs(cluster):
+    ps, *workers = cluster.revive("ps 0", "worker 0", "worker 1")
+    for worker in workers:
+        worker.goes_on()
+    ps.process.send_signal(signal.SIGSTOP)
+    for worker in workers:
+        worker.wait_for("^no step for 4 s, though every ps answers$", 30)
+    ps.process.send_signal(signal.SIGCONT)
+    for worker in workers:
+        worker.goes_on()
 
 
-def test_a_damaged_file_is_named(cluster, files):
-    path = files / "1.tfrecord"
-    data = bytearray(path.read_bytes())
+def test_a_worker_is_killed_and_its_reader_fails_and_it_joins_again(cluster, tmp_path):
+    _, chief, worker = cluster.revive("ps 0", "worker 0", "worker 1")
+    worker.goes_on()
+    worker.kill()
+
+    damaged = make_files(tmp_path / "damaged", 5, 40) / "1.tfrecord"
+    data = bytearray(damaged.read_bytes())
     data[len(data) // 2] ^= 1
-    path.write_bytes(bytes(data))
-    two = cluster(2)
-    two.start("ps", 0)
-    chief = two.start("worker", 0, "--data_dir", files, "--epochs", 10**6)
+    damaged.write_bytes(bytes(data))
     # Reads so slow that a step waits for the batch which never comes, as at the files' end.
-    slow = ("--batch_size", 5, "--shuffle_examples", 0, "--read_latency_ms", 200)
-    status, lines = two.start("worker", 1, "--data_dir", files, *slow).finish()
+    flags = ("--batch_size", 5, "--shuffle_examples", 0, "--read_latency_ms", 200)
+    worker = cluster.start("worker 1", "--data_dir", damaged.parent, "--epochs", 1, *flags)
+    status, lines = worker.finish()
     assert status == 1
-    assert lines[-1] == "{}: record 11 is damaged".format(path)
-    assert not any("examples seen" in line or "tensorflow/" in line for line in lines)
+    assert lines[-1] == f"{damaged}: record 21 is damaged"
+    assert not any("seen" in line or "Traceback" in line for line in lines)
     chief.goes_on()
+
+    worker = cluster.start("worker 1")
+    assert int(worker.wait_for(STARTS).group(1)) > 0
+    worker.goes_on()
+    chief.goes_on()
+    assert not any("lost" in line for line in chief.lines)
+
+
+def test_the_chief_is_lost(cluster):
+    _, chief, worker = cluster.revive("ps 0", "worker 0", "worker 1")
+    worker.goes_on()
+    until(cluster.checkpoint)
+    chief.kill()
+    is_lost(worker, named(cluster, "worker 0"))
+
+
+def test_the_ps_is_lost_then_all_goes_on_and_the_chief_ends_last(cluster):
+    ps, chief, worker = cluster.revive("ps 0", "worker 0", "worker 1")
+    worker.goes_on()
+    until(cluster.checkpoint)
+    # One worker sees that the ps is gone. To the other one, which is stopped meanwhile, all tasks
+    # answer as before.
+    worker.process.send_signal(signal.SIGSTOP)
+    ps.kill()
+    is_lost(chief, named(cluster, "ps 0"))
+    kept = cluster.checkpoint()
+    assert kept
+    cluster.start("ps 0")
+    chief = cluster.start("worker 0", "--data_dir", cluster.data, "--epochs", 1)
+    slower = cluster.start("worker 2", "--data_dir", cluster.data, "--epochs", 30)
+    assert int(chief.wait_for(STARTS).group(1)) == kept
+    slower.wait_for(STARTS)
+    chief.wait_for(f"^waiting for .*{named(cluster, 'worker 2')} to end$")
+    worker.process.send_signal(signal.SIGCONT)
+    is_lost(worker, "the ps, which runs again")
+
+    seen = []
+    for one in (slower, chief):
+        status, lines = one.finish()
+        assert status == 0, lines
+        seen.append(int(re.search(SEEN, "\n".join(lines), re.M).group(1)))
+    assert seen == [30 * 2 * 20, 3 * 20]
+    (last,) = re.findall(r"^steps of the cluster: (\d+); of", "\n".join(slower.lines), re.M)
+    assert cluster.checkpoint() == int(last)
+
+    # A worker that comes too late needs no chief.
+    late = cluster.start("worker 1", "--steps", last)
+    status, lines = late.finish()
+    assert status == 0, lines
+    assert lines[-1] == f"steps of the cluster: {last} of {last}; of this worker: 0"
+
+
+def test_a_damaged_checkpoint(cluster, tmp_path):
+    cluster.revive("ps 0")
+    if not cluster.checkpoint():
+        cluster.revive("worker 0")
+        until(cluster.checkpoint)
+    cluster.tasks["worker 0"].kill()
+    folder = cluster.checkpoint_dir
+    latest = os.path.basename(tf.train.latest_checkpoint(str(folder)))
+    (data,) = folder.glob(latest + ".data*")
+    data.write_bytes(b"damaged")
+    before = sorted(folder.glob("model*"))
+    status, lines = cluster.start("worker 0").finish()
+    assert status == 1
+    assert str(folder) in lines[-1]
+    assert "name another --checkpoint_dir" in lines[-1]
+    assert not any("Traceback" in line for line in lines)
+    assert sorted(folder.glob("model*")) == before
+
+    # The file that names the latest one is damaged.
+    (folder / "checkpoint").write_bytes(b"damaged")
+    with pytest.raises(SystemExit, match="name another --checkpoint_dir"):
+        find_checkpoint(str(folder))
+    assert find_checkpoint(None) is None
+    assert find_checkpoint(str(tmp_path)) is None
+
+
+def test_too_few_files(cluster, tmp_path):
+    cluster.stop()
+    few = make_files(tmp_path / "few", 2)
+    status, lines = cluster.start("worker 1", "--data_dir", few).finish()
+    assert status == 1
+    assert lines == [f"{few} has too few files: 2 for 3 workers."]
+
+
+# ------------------------------------------------------------------ the launcher
+
+
+@pytest.fixture
+def launch(copy):
+    """Starts going_further.cluster, whose processes are all of its process group."""
+    started = []
+
+    def start(*flags, **options):
+        started.append(Task(copy, copy.module("cluster", "--batch_size", 16, *flags), **options))
+        return started[-1]
+
+    yield start
+    for one in started:
+        if group_exists(one.process.pid):
+            os.killpg(one.process.pid, signal.SIGKILL)
+
+
+def nothing_left_of(launcher):
+    until(lambda: not group_exists(launcher.process.pid), 10)
+    return True
+
+
+def cells(lines, name):
+    """A row of the table."""
+    (row,) = [line for line in lines if re.match(name + " {2,}", line)]
+    return re.split(" {2,}", row)[1:]
+
+
+def test_a_launched_worker_trains_as_04_does_and_cannot_be_reached(launch, copy, network):
+    # What a process prints need not be text.
+    copy.append("common.py", "import os\nos.write(1, b'caf\\xe9 \\xff\\n')\n")
+    exposed = () if network else ("--exposed",)
+    flags = ("--workers", 1, "--steps", 40, "--seed", 7, "--read_latency_ms", 30, *exposed)
+    launcher = launch(*flags, env={"LC_ALL": "C", "http_proxy": "http://127.0.0.1:9"})
+    if network:
+        launcher.wait_for("^The cluster has a network of its own, which nothing else can reach.$")
+        launcher.wait_for("^ps 0: serving on port 2222 ")
+        pid = launcher.process.pid  # a ps is a child, in the same network
+        assert os.readlink(f"/proc/{pid}/ns/net") != os.readlink("/proc/self/ns/net")
+        with open(f"/proc/{pid}/net/route") as file:
+            assert len(file.readlines()) == 1  # the heading: there is no way out, nor in
+    status, lines = launcher.finish()
+    assert status == 0, lines
+    assert nothing_left_of(launcher)
+    assert not copy.timings.exists()
+    assert sum(line.endswith("caf\\xe9 \\xff") for line in lines) == 3
+
+    text = {
+        name: "\n".join(line[len(name) + 2 :] for line in lines if line.startswith(name + ": "))
+        for name in ("one process", "worker 0")
+    }
+    drawn = re.compile(r"^(?:accuracy before|step .*)$", re.M)
+    assert len(drawn.findall(text["worker 0"])) == 10
+    assert drawn.findall(text["worker 0"]) == drawn.findall(text["one process"])[:-1]  # 41 steps
+
+    for name in text:
+        seconds, timed = re.search(r"^time: (\S+) s for (\d+) steps", text[name], re.M).groups()
+        row = cells(lines, name)
+        assert int(timed) == (40 if name == "one process" else 39)
+        assert row[0] == "40"
+        assert float(row[1]) == pytest.approx(1000 * float(seconds) / int(timed), abs=0.3)
+        assert float(row[2].replace(",", "")) == pytest.approx(16000 / float(row[1]), rel=0.01)
+        (waiting,) = re.findall(r"queue: on average (\S+) of 5 ", text[name])
+        assert row[-1] == waiting
+    assert f"accuracy after: {cells(lines, 'worker 0')[3]}" in text["worker 0"]
+    assert cells(lines, "together") == cells(lines, "worker 0")[:3]
+
+
+def test_table():
+    alone = {"steps": 30, "seconds": 3.0, "waiting": 5.0, "variant": "queue"}
+    names = ("steps", "timed_steps", "seconds", "end", "accuracy", "waiting")
+    found = {
+        "one process": alone,
+        "worker 0": dict(zip(names, (11, 10, 1.0, 102.0, 0.6, 4.0))),
+        "worker 1": dict(zip(names, (21, 20, 2.0, 102.5, 0.8, 4.0))),
+        "worker 2": dict(zip(names, (0, 0, 0.0, 102.2, 0.7, None))),  # it came too late
+    }
+    lines = table(found, 100)
+    names = [re.split(" {2,}", line)[0] for line in lines[1:6]]
+    assert names == ["one process", "worker 0", "worker 1", "worker 2", "together"]
+    assert cells(lines, "one process") == ["30", "100.00", "1,000", "5.0"]
+    assert cells(lines, "worker 0") == ["11", "100.00", "1,000", "0.600", "4.0"]
+    assert cells(lines, "worker 2") == ["0", "0.700"]
+    assert cells(lines, "together") == ["32", "66.67", "1,500"]  # from 100.5 to 102.5
+
+
+def test_where_it_cannot_hide(launch, copy):
+    executable(copy.elsewhere / "unshare", "exit 1\n")
+    status, lines = launch(env={"PATH": f"{copy.elsewhere}:{os.environ['PATH']}"}).finish()
+    assert status == 1
+    assert "add --exposed" in lines[-1]
+    assert not any("TensorFlow" in line for line in lines)
+
+
+# In place of 04 and of the tasks, without TensorFlow: each leaves its figures, then does as told.
+STAND_IN = """
+import json, os, signal, sys, time
+print("runs", flush=True)
+for path in sys.argv:
+    if path.startswith("/dev/fd/"):
+        with open(path, "a") as file:
+            json.dump({"steps": 9, "seconds": 1, "timed_steps": 8, "end": 9, "waiting": 5}, file)
+for name, signal_number in DIE.items():
+    if "--job_name={} --task_index={}".format(*name.split()) in " ".join(sys.argv):
+        time.sleep(1)
+        os.kill(os.getpid(), signal_number)
+if "--timings" not in sys.argv:
+    time.sleep(100 if "--job_name=ps" in sys.argv else WAIT)
+"""
+
+
+@pytest.fixture
+def stand_ins(copy):
+    """Replaces 04 and the tasks, which wait for some seconds; `die` gives {task: signal}."""
+
+    def replace(wait, die):
+        code = f"DIE, WAIT = {die}, {wait}\n" + STAND_IN
+        for name in ("04_queue_pipeline_training", "going_further/cluster/distributed_training"):
+            (copy.folder / (name + ".py")).write_text(code)
+
+    return replace
+
+
+def test_a_worker_dies(launch, stand_ins):
+    stand_ins(2, {"worker 1": 9})
+    status, lines = launch("--exposed").finish()
+    assert status == 1
+    assert "worker 1 was ended by SIGKILL" in lines
+    assert lines[-1].startswith("worker 1 was ended by SIGKILL. It is not in the table")
+    assert cells(lines, "worker 0")
+    assert not any(line.startswith("worker 1   ") for line in lines)
+
+
+def test_the_ps_dies(launch, stand_ins):
+    stand_ins(100, {"ps 0": 9})
+    launcher = launch("--exposed")
+    status, lines = launcher.finish(20)
+    assert status == 1
+    assert lines[-1] == "ps 0 was ended by SIGKILL, and with it the cluster."
+    assert nothing_left_of(launcher)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_nothing_is_left_of_a_launcher_that_is_stopped(launch, stand_ins, tmp_path, number):
+    stand_ins(100, {})
+    folder = tmp_path / "temporary"
+    folder.mkdir()
+    launcher = launch("--exposed", env={"TMPDIR": str(folder)})
+    for _ in range(3):
+        launcher.wait_for(r"^(ps|worker) \d: runs")
+    launcher.process.send_signal(number)
+    assert launcher.finish(10)[0] == -number
+    assert nothing_left_of(launcher)
+    assert list(folder.iterdir()) == []
+
+
+# ------------------------------------------------------------------ what the README shows
+
+
+def test_flags_of_the_readme_exist(monkeypatch, capsys):
+    from going_further.cluster.__main__ import parse
+
+    readme = (ROOT / "going_further" / "cluster" / "README.md").read_text()
+    known = ""
+    monkeypatch.setattr(sys, "argv", ["x", "--help"])
+    for read in (parse, lambda: membership.parse("")):
+        with pytest.raises(SystemExit):
+            read()
+        known += capsys.readouterr().out
+    flags = set(re.findall(r"--[a-z_]+", readme)) - {"--help"}
+    assert {"--ps_hosts", "--checkpoint_dir", "--exposed"} <= flags
+    assert flags <= set(re.findall(r"--[a-z_]+", known))
+    # weights and biases of both layers, float32
+    assert "{:,} bytes".format(4 * (1024 * 1024 + 1024 + 1024 + 1)) in readme

@@ -1,9 +1,9 @@
 """The training of 04 on a TensorFlow cluster: run this once for each of the cluster's tasks.
 
 The ps tasks keep the variables. Each worker has a queue and reads of its own, and updates the
-variables without waiting for the other workers. Which task of which cluster it is, say the
-flags or the variable TF_CONFIG. Worker 0 sets up the model. Where it begins from step 0 it draws
-what 04 draws. The others, and a worker 0 that goes on from a checkpoint, draw other batches.
+variables without waiting for the other workers. Worker 0, the chief, sets up the model, keeps the
+checkpoints, and ends last. Where it begins from step 0 it draws what 04 draws. The others, and a
+chief that goes on from a checkpoint, draw other batches.
 
 With --data_dir each worker reads its share of the files there, and ends when it has read them
 --epochs times.
@@ -17,42 +17,43 @@ from contextlib import ExitStack
 
 import common
 from going_further import data_files, file_inputs
-from going_further.cluster import losing, membership
-from going_further.cluster.shares import own_share
+from going_further.cluster import membership
 from going_further.cluster.task import Task, find_checkpoint
 from support import print_device, tf
 from support.report import fill_line, summary_of_fill
 from support.watching import queue_watched
 
 FLAGS, member = membership.parse(__doc__)
-paths = own_share(FLAGS, member) if member.job == "worker" else []
+paths = None
+if FLAGS.data_dir is not None and member.job == "worker":
+    files, workers = data_files.find(FLAGS.data_dir), len(member.cluster["worker"])
+    paths = files[member.index :: workers]
+    if len(files) < workers:
+        sys.exit(f"{FLAGS.data_dir} has too few files: {len(files)} for {workers} workers.")
+    print(f"reads {len(paths)} of {len(files)} files, each {FLAGS.epochs} times")
+
 task = Task(FLAGS, member)
 if member.job == "ps":
     task.serve()
-chief_limit = losing.wait_for_ps(task)
+task.wait_for_ps()
 print_device()
 checkpoint = find_checkpoint(FLAGS.checkpoint_dir) if member.is_chief else None
-# With the seed a model that exists already would see the batches again that it has seen. The
-# chief without a checkpoint makes a new one, even where the others have trained another.
+# With the seed a model that exists already would see the batches again that it has seen.
 begins = member.is_chief and not checkpoint
-tf.set_random_seed(FLAGS.seed if begins else random.SystemRandom().randrange(2**31))
+tf.set_random_seed(FLAGS.seed if begins else random.randrange(2**31))
 
-# From here to build_model() all is as in 04, but for what is placed where.
-with tf.device(task.placement()):
+# Variables go to the ps tasks in turn, all else to this worker.
+with tf.device(tf.train.replica_device_setter(worker_device=member.device, cluster=member.cluster)):
     # Kept by a ps, it counts the updates of all workers.
-    global_step = tf.get_variable(
-        "global_step",
-        [],
-        tf.int64,
-        initializer=tf.zeros_initializer(),
-        trainable=False,
-        collections=[tf.GraphKeys.GLOBAL_VARIABLES, tf.GraphKeys.GLOBAL_STEP],
+    kept = [tf.GraphKeys.GLOBAL_VARIABLES, tf.GraphKeys.GLOBAL_STEP]
+    global_step = tf.Variable(
+        0, trainable=False, collections=kept, dtype=tf.int64, name="global_step"
     )
     # Named in full: else a ps would keep what each worker counts for itself, such as its epochs.
     with tf.name_scope("input"), tf.device(member.device + "/cpu:0"):
+        waiting = None
         if paths:
             x, y_true, _ = file_inputs.queue(paths, FLAGS)
-            waiting = None
         else:
             x_batch = common.read_batch(FLAGS.batch_size, FLAGS.read_latency_ms)
             queue = tf.FIFOQueue(FLAGS.capacity, [tf.float32], [x_batch.get_shape()])
@@ -81,14 +82,14 @@ with tf.device(on_this_worker):
 
 
 class Progress(tf.train.SessionRunHook):
-    """Tells the watch that the worker gets on. Its `session` is for runs that are no steps."""
+    """Tells the task that the worker gets on. Its `session` is for runs that are no steps."""
 
     def after_create_session(self, session, coord):
         self.session = session
-        watch.note_session()
+        task.note_session()
 
     def after_run(self, run_context, run_values):
-        watch.note_progress()
+        task.note_progress()
 
 
 def train(sess, session):
@@ -104,12 +105,11 @@ def train(sess, session):
     print(f"steps of the cluster: {done}{of_all}")
     if member.is_chief and not FLAGS.checkpoint_dir:
         print("no --checkpoint_dir: nothing is kept")
-    size = sum(4 * v.get_shape().num_elements() for v in tf.trainable_variables())  # float32
-    print(f"a step gets {size} bytes of variables, and sends as many of gradients")
+    accuracy_value, fill = None, []
     if not paths:  # whose examples are for training, each so often and no more
-        print("accuracy before: {:.3f}".format(session.run(accuracy)))
-    log_steps = FLAGS.log_steps or -(-(FLAGS.steps or 1000) // 10)
-    steps, logged, fill, accuracy_value = 0, None, [], None
+        print(f"accuracy before: {session.run(accuracy):.3f}")
+    log_steps = -(-(FLAGS.steps or 1000) // 10)
+    steps, logged = 0, None
 
     def is_left():
         return not (FLAGS.steps and done >= FLAGS.steps or sess.should_stop())
@@ -124,26 +124,23 @@ def train(sess, session):
             print(f"step {done - 1:>5}  loss {loss_value:.4f}")
 
     if is_left():
-        step()  # it is slow: it prepares the graph
+        step()  # the first step is slow: it prepares the graph
     untimed = steps
     watched = queue_watched(session, waiting, fill.append) if waiting is not None else ExitStack()
     with watched, common.Clock() as clock:
         try:
             while is_left():
                 step()
-            ended, read = FLAGS.steps and done >= FLAGS.steps, False
+            ended = FLAGS.steps and done >= FLAGS.steps
         except tf.errors.OutOfRangeError:
             # A reader's error closes the queue too, but requests a stop before it does.
-            ended = read = bool(paths) and not sess.should_stop()
+            ended = paths and not sess.should_stop()
     end = time.monotonic()
     if not ended:
         return None  # the MonitoredSession raises the reader's error when it is left
-    timed_steps = steps - untimed
-    print(f"time: {clock.seconds:.2f} s for {timed_steps} steps")
+    print(f"time: {clock.seconds:.2f} s for {steps - untimed} steps")
     if paths:
-        seen = session.run(examples_seen)
-        each = f", that is {FLAGS.epochs} times {seen / FLAGS.epochs:.12g}" if read else ""
-        print(f"examples seen by this worker: {seen}{each}")
+        print(f"examples seen by this worker: {session.run(examples_seen)}")
     else:
         accuracy_value = float(session.run(accuracy))
         print(f"accuracy after: {accuracy_value:.3f}")
@@ -151,21 +148,19 @@ def train(sess, session):
         print(fill_line(fill, FLAGS.capacity))
     print(f"steps of the cluster: {done}{of_all}; of this worker: {steps}")
     return {
-        "kind": "worker",
         "steps": steps,
-        "timed_steps": timed_steps,
+        "timed_steps": steps - untimed,
         "seconds": clock.seconds,
         "end": end,  # by the monotonic clock, which all processes of a machine share
         "accuracy": accuracy_value,
         "waiting": summary_of_fill(fill)["waiting"],
-        "bytes_each_way": size,
     }
 
 
-watch, progress, figures = losing.Watch(task, checkpoint), Progress(), None
-with data_files.blamed(paths), watch.watching():
+progress, figures = Progress(), None
+with data_files.blamed(paths or []), task.watched(checkpoint):
     if not member.is_chief:
-        task.wait_for_chief(watch, chief_limit)
+        task.wait_for_model(global_step)
     with tf.train.MonitoredTrainingSession(
         master=task.target,
         is_chief=member.is_chief,
@@ -177,8 +172,11 @@ with data_files.blamed(paths), watch.watching():
         config=task.session_config(),
     ) as sess:
         figures = train(sess, progress.session)
+        if member.is_chief and figures:
+            # A run of this session, so that it goes on keeping checkpoints.
+            task.wait_for_workers(lambda: sess.run(global_step))
 if figures is None:  # an OutOfRangeError ends a MonitoredSession as if all were well
     sys.exit("This worker's reader has no data left.")
 if FLAGS.json:
     with open(FLAGS.json, "w") as file:
-        json.dump(figures, file, sort_keys=True)
+        json.dump(figures, file)

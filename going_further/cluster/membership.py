@@ -1,22 +1,17 @@
-"""Which task of which cluster a process is: the flags say so, or the variable TF_CONFIG."""
+"""Which task of which cluster a process is, and where the other tasks are."""
 
 import argparse
 import contextlib
-import json
-import os
 import re
 import socket
 import sys
 
-from going_further import results
 from support import flags
 
 JOBS = ("ps", "worker")
-TASK_FLAGS = ("job_name", "task_index", "ps_hosts", "worker_hosts")
-FORM = '{"cluster": {"ps": ["HOST:PORT"], "worker": [...]}, "task": {"type": ..., "index": ...}}'
 
 
-class Member(object):
+class Member:
     """A task's place in its cluster.
 
     Attributes:
@@ -32,8 +27,12 @@ class Member(object):
         self.is_chief = job == "worker" and index == 0
         self.device = f"/job:{job}/task:{index}"
 
+    def tasks(self, job):
+        """All tasks of a job: [(job, index)]."""
+        return [(job, index) for index in range(len(self.cluster[job]))]
+
     def name(self, job, index):
-        """How a task is named to the reader: "ps 0 (10.0.0.1:2222)"."""
+        """How messages name a task: "ps 0 (10.0.0.1:2222)"."""
         return f"{job} {index} ({self.cluster[job][index]})"
 
     def address(self, job, index):
@@ -41,37 +40,44 @@ class Member(object):
         host, _, port = self.cluster[job][index].rpartition(":")
         return host.strip("[]"), int(port)
 
+    def answers(self, job, index):
+        """Whether a task accepts a connection, within 2 s."""
+        try:
+            socket.create_connection(self.address(job, index), timeout=2).close()
+        except OSError:
+            return False
+        return True
 
-def parse(doc, environ=os.environ):
-    """Read a task's command line, and TF_CONFIG where none of TASK_FLAGS is given.
+
+def parse(doc):
+    """Read a task's command line.
 
     Args:
       doc: the script's docstring, for --help.
-      environ: where TF_CONFIG may be.
 
-    Returns: (a namespace with an attribute for each flag, the Member). Exits with a line, and
-      status 2 if it isn't well told which task this is, 1 if this machine can't be that task.
+    Returns: (a namespace with an attribute for each flag, the Member). Exits with one line:
+      status 2 if the flags name no task of a cluster, 1 if this machine can't be that task.
     """
     parser = _parser(doc)
     given = parser.parse()
     if given.steps is None and given.data_dir is None:
         given.steps = 5000
-    if any(getattr(given, name) is not None for name in TASK_FLAGS):
-        member = _from_flags(parser, given)
-    else:
-        member = _from_environment(parser, environ.get("TF_CONFIG"))
-    if set(member.cluster["ps"]) & set(member.cluster["worker"]):
+    cluster = {"ps": given.ps_hosts, "worker": given.worker_hosts}
+    member = Member(cluster, given.job_name, given.task_index)
+    if set(given.ps_hosts) & set(given.worker_hosts):
         parser.error("a ps and a worker have the same HOST:PORT")
-    n, job = len(member.cluster[member.job]), member.job
-    if not 0 <= member.index < n:
-        first = f"it has {n} of them, the first of which is {job} 0"
-        parser.error(f"the cluster has no {job} {member.index}: {first}")
-    if member.is_chief and given.checkpoint_dir is not None:
-        try:
+    n = len(cluster[member.job])
+    if member.index >= n:
+        parser.error(f"no {member.job} {member.index} in the cluster: it has {n}, counted from 0")
+    try:
+        if member.is_chief and given.checkpoint_dir is not None:
             flags.folder(given.checkpoint_dir)
-        except argparse.ArgumentTypeError as error:
-            parser.error(f"argument --checkpoint_dir: {error}")
-    results.check_output(parser, given.json, "worker")
+        if given.json is not None:
+            open(given.json, "a").close()
+    except argparse.ArgumentTypeError as error:
+        parser.error(f"argument --checkpoint_dir: {error}")
+    except OSError as error:
+        parser.error(f"can't write to '{given.json}': {error.strerror}")
     _check_hosts(member)
     _check_port(member)
     return given, member
@@ -79,46 +85,31 @@ def parse(doc, environ=os.environ):
 
 def _parser(doc):
     parser = flags.Parser(doc)
-    add, many, seconds = parser.add, flags.whole(1, 10**9), flags.whole(0, 10**6)
-    add("--job_name", choices=JOBS, metavar="JOB", help="ps or worker")
-    add("--task_index", type=flags.whole(0, 10**6), help="which of them, counted from 0")
-    add("--ps_hosts", type=_hosts, metavar="HOST:PORT,...", help="where the ps tasks serve")
-    add("--worker_hosts", type=_hosts, metavar="HOST:PORT,...", help="where the workers serve")
+    add = parser.add
+    add("--job_name", required=True, choices=JOBS, metavar="JOB", help="ps or worker")
+    add("--task_index", required=True, type=flags.whole(0, 10**6), help="which one, from 0 on")
+    hosts = {"required": True, "type": _hosts, "metavar": "HOST:PORT,..."}
+    add("--ps_hosts", help="where the ps tasks serve", **hosts)
+    add("--worker_hosts", help="where the workers serve", **hosts)
     add(
         "--steps",
-        type=many,
+        type=flags.whole(1, 10**9),
         help="training steps, of all workers together (default: 5000; with --data_dir: until each "
         "worker's files are read)",
-    )
-    add(
-        "--log_steps",
-        type=many,
-        help="steps from a line to the next (default: a tenth of all; with --data_dir: 100)",
     )
     parser.add_shared("batch_size read_latency_ms threads capacity seed")
     parser.add_shared("data_dir epochs shuffle_examples", data_dir=None)
     add("--checkpoint_dir", metavar="DIR", help="where worker 0 keeps checkpoints, and finds them")
-    add(
-        "--save_secs",
-        type=flags.whole(1, 10**6),
-        default=10,
-        help="seconds from a checkpoint to the next",
-    )
-    add("--wait_secs", type=seconds, default=60, help="seconds to wait for a ps that is lost")
-    add(
-        "--stalled_secs", type=seconds, default=20, help="seconds without a step until that is said"
-    )
-    add("--json", metavar="FILE", help="keep this worker's figures there, at its end")
+    seconds = flags.whole(1, 10**6)
+    add("--save_secs", type=seconds, default=10, help="seconds from one checkpoint to the next")
+    add("--json", metavar="FILE", help="write this worker's figures there, at its end")
     return parser
 
 
 def _hosts(text):
-    return _checked_hosts(text.split(","))
-
-
-def _checked_hosts(hosts):
+    hosts = text.split(",")
     for host in hosts:
-        match = isinstance(host, str) and re.match(r"([^\s:/]+|\[[^\]]+\]):(\d{1,5})$", host)
+        match = re.match(r"([^\s:/]+|\[[^\]]+\]):(\d{1,5})$", host)
         if not match or not 0 < int(match.group(2)) < 2**16:
             raise argparse.ArgumentTypeError(f"takes HOST:PORT, not '{host}'")
         if hosts.count(host) > 1:
@@ -126,58 +117,13 @@ def _checked_hosts(hosts):
     return hosts
 
 
-def _from_flags(parser, given):
-    for name in TASK_FLAGS:
-        if getattr(given, name) is None:
-            parser.error(f"--{name} is missing")
-    cluster = {"ps": given.ps_hosts, "worker": given.worker_hosts}
-    return Member(cluster, given.job_name, given.task_index)
-
-
-def _from_environment(parser, text):
-    if not text:
-        parser.error(
-            "which task of which cluster is this? Give --job_name, --task_index, --ps_hosts\n"
-            "and --worker_hosts, or set TF_CONFIG. For a cluster on this machine: make cluster"
-        )
-    try:
-        return _from_config(json.loads(text))
-    except KeyError as error:
-        problem = f"{error} is missing"
-    except (TypeError, AttributeError, RecursionError):
-        problem = "not of the form"
-    except (ValueError, argparse.ArgumentTypeError) as error:
-        problem = str(error)
-    return parser.error(f"TF_CONFIG: {problem}. The form: {FORM}")
-
-
-def _from_config(config):
-    """The Member that TF_CONFIG's object describes. Raises what its lack of form leads to."""
-    cluster, task = config["cluster"], config["task"]
-    if set(cluster) != set(JOBS):
-        raise ValueError(f"cluster has the jobs {sorted(cluster)}, not ps and worker")
-    for job, hosts in cluster.items():
-        if not isinstance(hosts, list) or not hosts:
-            raise ValueError(f"cluster: {job} is no list of hosts")
-        _checked_hosts(hosts)
-    if task["type"] not in JOBS:
-        raise ValueError(f"task: type is ps or worker, not '{task['type']}'")
-    if not isinstance(task["index"], int) or isinstance(task["index"], bool):
-        raise ValueError("task: index is no whole number")
-    return Member(cluster, task["type"], task["index"])
-
-
-# ------------------------------------------------------------------ this machine
-
-
 def _check_hosts(member):
-    for job in JOBS:
-        for index in range(len(member.cluster[job])):
-            try:
-                socket.getaddrinfo(*member.address(job, index))
-            except (OSError, UnicodeError) as error:
-                reason = getattr(error, "strerror", None) or error
-                sys.exit(f"{member.name(job, index)}: no such host: {reason}.")
+    for task in member.tasks("ps") + member.tasks("worker"):
+        try:
+            socket.getaddrinfo(*member.address(*task))
+        except (OSError, UnicodeError) as error:
+            reason = getattr(error, "strerror", None) or error
+            sys.exit(f"{member.name(*task)}: no such host: {reason}.")
 
 
 def _check_port(member):
@@ -188,6 +134,6 @@ def _check_port(member):
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             listener.bind(("", port))
-        except (OSError, OverflowError) as error:
+        except OSError as error:
             reason = f"can't serve on port {port}: {error.strerror}."
             sys.exit(f"{member.job} {member.index} {reason}")
