@@ -41,5 +41,5 @@ with tf.Session() as sess:
             sess.run(x, options=patience)
     except tf.errors.DeadlineExceededError:
         print("Gave up. A dequeue from an empty queue waits until somebody enqueues. Only the main")
-        print("thread does so here, and it is the one that waits: it would wait for ever. Filling")
+        print("thread does so here, and it is the one that waits: it would wait forever. Filling")
         print("the queue needs a thread of its own: see 03.")

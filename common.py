@@ -1,6 +1,5 @@
 """What the scripts share: the "filesystem", the model, the clock."""
 
-import contextlib
 import time
 
 from support import tf
@@ -164,7 +163,8 @@ class Monitor:
         with curves(self.flags.log_dir, sess.graph) as self._draw:
             yield 0  # the first step is slow: it prepares the graph
             bar = tqdm(range(1, self.flags.steps + 1), unit="step", leave=False, disable=None)
-            with self._queue_watched(sess), gpu_watched(gpu()) as utilisation, self.clock:
+            queue, utilisation = queue_watched(sess, self._waiting, self._note_waiting), []
+            with queue, gpu_watched(gpu(), utilisation), self.clock:
                 self._timing = True
                 for self._step in bar:
                     yield self._step
@@ -183,11 +183,6 @@ class Monitor:
     def _is_one_of(self, n, step):
         """Whether it is one of the n + 1 steps, or fewer, that divide the run evenly."""
         return step % -(-self.flags.steps // n) == 0
-
-    def _queue_watched(self, sess):
-        if self._waiting is None:
-            return contextlib.ExitStack()  # watches nothing
-        return queue_watched(sess, self._waiting, self._note_waiting)
 
     def _note_waiting(self, batches):
         self.fill.append(batches)

@@ -26,8 +26,6 @@ SWEEPS = {
 # The scripts' ways, and what they are measured by.
 BRIEF = [FLOOR, FEED_DICT, QUEUE, "tf.data, 1 thread"]
 
-SPARE_IN_FILES = 5  # batches: those beyond shuffle_examples in the queue, and one that is decoded
-
 
 class Way(typing.NamedTuple):
     """How a variants.Variant is fed, and how it runs its steps."""
@@ -82,18 +80,18 @@ def ways_to_read_files(flags, paths):
     return found
 
 
-def rows(flags, found, coord):
+def made(flags, found, coord):
     """What experiment.measure() takes turns with, at each value of the setting that is compared."""
     wanted = SWEEPS[flags.over][1] if flags.over else BRIEF if flags.brief else list(found)
-    chosen, made = [name for name in wanted if name in found], []
+    chosen, rows = [name for name in wanted if name in found], []
     for value in flags.values or [None]:
         label = {flags.over: value} if flags.over else {}
         case = types.SimpleNamespace(**dict(vars(flags), **label))
         for name in chosen:
-            way, spare = found[name], SPARE_IN_FILES if flags.data_dir else 0
-            variant = Variant(case, coord, way.feed, way.threads, way.use_callable, spare=spare)
-            made.append((dict(label, variant=name, threads=way.threads), variant))
-    return made
+            way = found[name]
+            variant = Variant(case, coord, way.feed, way.threads, way.use_callable)
+            rows.append((dict(label, variant=name, threads=way.threads), variant))
+    return rows
 
 
 def parse():
@@ -113,8 +111,9 @@ def parse():
     parser.add_argument("--brief", action="store_true", help=f"only these: {'; '.join(BRIEF)}")
     parser.add_shared("batch_size read_latency_ms capacity shuffle_examples seed")
     flags = parser.parse()
-    if flags.over and flags.data_dir:
-        parser.error("--over compares what is read from the synthetic filesystem: no --data_dir")
+    of_files = flags.data_dir is not None
+    if of_files + flags.brief + bool(flags.over) > 1:
+        parser.error("--over, --brief and --data_dir each name what to time: give one of them")
     if flags.over and getattr(flags, flags.over) != SHARED[flags.over]["default"]:
         parser.error(f"--{flags.over} is what is compared: give its --values")
     if flags.values and not flags.over:
@@ -137,22 +136,27 @@ def kind(flags):
     """What is measured, as results call it."""
     if flags.over:
         return f"a benchmark over {flags.over}"
-    return "a benchmark of files" if flags.data_dir else "a benchmark of variants"
+    return "a benchmark of variants" if flags.data_dir is None else "a benchmark of files"
 
 
 def main():
     flags = parse()
-    paths = data_files.find(flags.data_dir) if flags.data_dir else []
-    found = ways_to_read_files(flags, paths) if paths else ways(flags)
+    of_files = flags.data_dir is not None
+    paths = data_files.find(flags.data_dir) if of_files else []
+    found = ways_to_read_files(flags, paths) if of_files else ways(flags)
     print_device()
-    longest_ms = {"read_latency_ms": max(flags.values or [0]), "capacity": variants.STALL_MS}
-    wait_ms = longest_ms.get(flags.over, flags.read_latency_ms)
+    waits = [flags.read_latency_ms]
+    if flags.over == "read_latency_ms":
+        waits = flags.values
+    elif flags.over == "capacity":
+        waits.append(variants.STALL_MS)
     with data_files.blamed(paths):
-        measured = experiment.measure(lambda coord: rows(flags, found, coord), flags, wait_ms)
+        rows = experiment.measure(lambda coord: made(flags, found, coord), flags, max(waits))
     print(f"{flags.rounds} rounds of {flags.steps} steps")
-    settings = "rounds steps batch_size read_latency_ms capacity shuffle_examples seed".split()
-    settings = [name for name in settings if name != flags.over]
-    experiment.finish(flags, kind(flags), measured, " ".join(settings))
+    settings = ["rounds", "steps", "batch_size", "read_latency_ms", "capacity", "seed"]
+    settings += ["data_dir", "shuffle_examples"] * of_files
+    names = " ".join(name for name in settings if name != flags.over)
+    experiment.finish(flags, kind(flags), dict(results.describe(flags, names), rows=rows))
 
 
 if __name__ == "__main__":

@@ -80,7 +80,7 @@ def check(paths, at_most=None):
 def problem(path, at_most=None):
     """Why a file can't be used, in a few words; None if nothing is found. Arguments as check()."""
     try:
-        if not stat.S_ISREG(os.stat(path).st_mode):  # opening a pipe would wait for ever
+        if not stat.S_ISREG(os.stat(path).st_mode):  # opening a pipe would wait forever
             return "it is no regular file"
         with open(path, "rb") as file:
             if not file.read(1):

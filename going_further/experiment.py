@@ -30,16 +30,14 @@ def parser(doc, rounds, steps):
     return shared
 
 
-def finish(flags, kind, rows, settings):
-    """Print the table of the rows, and keep them where --json says.
+def finish(flags, kind, data):
+    """Print the table of a result, and keep it where --json says.
 
     Args:
       flags: the command line's.
       kind: what was measured, in words.
-      rows: as measure() returns them.
-      settings: the names of the flags that the result depends on, with spaces between.
+      data: as results.describe() returns it, with "rows" as measure() returns them.
     """
-    data = dict(results.describe(flags, settings), rows=rows)
     print("\n".join(table(data)))
     if flags.json:
         results.save(flags.json, kind, data)
@@ -65,24 +63,32 @@ def measure(make, flags, wait_ms=0):
     with coord.stop_on_exception():
         rows = make(coord)
         order, shuffle = list(rows), random.Random(flags.seed).shuffle
+        all_settled = True
         with tqdm(total=flags.rounds * len(rows), unit="turn", leave=False, disable=None) as bar:
             for _ in range(flags.rounds):
                 shuffle(order)  # so that none always follows the same one
                 for row, variant in order:
-                    settle(wait_ms)
+                    all_settled = settled(wait_ms) and all_settled
                     for figure, value in variant.turn(flags.steps).items():
                         row.setdefault(figure, []).append(round(value, 4))
                     bar.update()
     coord.request_stop()
     coord.join()
+    if not all_settled:
+        print(
+            "Warning: a thread kept the CPU busy between two turns; some times may be too long.",
+            file=sys.stderr,
+        )
     return [row for row, _ in rows]
 
 
-def settle(wait_ms):
+def settled(wait_ms):
     """Wait until no buffer is being filled any more: that would slow the others.
 
     Args:
       wait_ms: how long a read may wait without using the CPU.
+
+    Returns: whether it came to that, within 10 s and some waits.
     """
     window = 0.02 + 3 * wait_ms / 1000
     deadline = time.monotonic() + 10 + 20 * window
@@ -90,30 +96,34 @@ def settle(wait_ms):
         start = time.process_time()
         time.sleep(window)
         if time.process_time() - start < 0.0003:
-            return
-    print("Warning: a thread is at work between two turns, and slows the next.", file=sys.stderr)
+            return True
+    return False
 
 
 def run_until_steady(step, waiting, prefetched):
-    """Run steps that aren't timed, until a queue that was filled meanwhile is as it is in the end.
+    """Run steps that aren't timed, until queues that were filled meanwhile have a steady size.
 
     A queue of n batches that is drained every T ms, and filled every R > T, runs empty after
     (n + 1) / (1 - T / R) steps. Until then a step takes T, and not R.
 
     Args:
       step: a function that runs one.
-      waiting: a function that returns how many batches wait; None where nothing can be looked at.
-      prefetched: how many batches may have been read ahead.
+      waiting: a function that returns how much waits in the queues; None where nothing can be
+        looked at.
+      prefetched: how many batches may have been read ahead where nothing can be looked at.
     """
-    before = waiting() if waiting else 0
-    while True:
-        # Enough to see a queue run empty, and, without looks, for R up to 4 / 3 T.
-        for _ in range(max(24, 4 * prefetched)):
+    if not waiting:
+        for _ in range(20 * prefetched or 20):  # enough for R from 1.05 T on
             step()
-        now = waiting() if waiting else 0
-        if now == 0 or now >= before:  # empty, or not running empty
+        return
+    looks = [waiting()]
+    while True:
+        for _ in range(24):
+            step()
+        looks.append(waiting())
+        # In 48 steps a queue that runs empty loses a batch, for R from 1.03 T on.
+        if len(looks) > 2 and looks[-1] >= looks[-3]:
             return
-        before = now
 
 
 # ------------------------------------------------------------------ what the rows come to
@@ -179,12 +189,6 @@ def prediction(rows, row, machine):
     return rule.longest(rule.bounds(runs, machine["cores"], row["threads"]))
 
 
-def fastest(rows, kind):
-    """The row with the least median of those whose variant's name begins so; None without one."""
-    chosen = [row for row in rows if row["variant"].startswith(kind)]
-    return min(chosen, key=lambda row: median(row["ms"])) if chosen else None
-
-
 def table(data):
     """What was measured, as lines of text.
 
@@ -204,8 +208,10 @@ def table(data):
         ]
     lines = [["variant", *names, *others, "ms/step", "of feed_dict", "of predicted", "CPU", "busy"]]
     for row in shown:
-        medians = [beside(rows, row, other) for other in others]
-        predicted, ms = prediction(rows, row, machine), median(row["ms"])
+        medians, ms = [beside(rows, row, other) for other in others], median(row["ms"])
+        # From files feed_dict's training decodes, too, which the queues leave to the input.
+        of_files = "data_dir" in data["settings"]
+        predicted = None if of_files else prediction(rows, row, machine)
         lines.append(
             [
                 row["variant"],

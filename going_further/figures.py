@@ -144,7 +144,8 @@ def _share_below(figure, rows, setting, names, height):
     for name in names:
         of_name = [row for row in rows if row["variant"] == name]
         at = [values.index(row[setting]) for row in of_name]
-        line(top, at, [height(row) for row in of_name], colour(name), name)
+        if of_name:  # TensorFlow has no tf.data before 1.4
+            line(top, at, [height(row) for row in of_name], colour(name), name)
     queues = [row for row in rows if row["variant"] == QUEUE]
     line(below, range(len(values)), [of_feed_dict(rows, row) for row in queues], BLUE)
     top.set_ylim(0)

@@ -5,7 +5,6 @@ again with the same flags, it goes on.
 """
 
 import os
-import shutil
 import sys
 
 import numpy as np
@@ -13,6 +12,7 @@ import numpy as np
 from common import FEATURES
 from going_further import records, results
 from support.flags import Parser, folder, whole
+from support.tensorflow_api import load
 
 
 def sizes_of(flags):
@@ -31,16 +31,6 @@ def examples_of(number, size, seed):
     for _ in range(size):
         features = draw.standard_normal(FEATURES).astype(np.float32)
         yield records.example(features, float(features.sum(dtype=np.float64) > 0))
-
-
-def check_disk(needed, data_dir):
-    """Exit with status 1 and one line if the disk has too little space: `needed` is in bytes."""
-    free = shutil.disk_usage(data_dir).free
-    if free < needed:
-        sys.exit(
-            f"The files need {needed / 1e6:,.0f} MB more, and the disk of {data_dir} has "
-            f"{free / 1e6:,.0f}: name another folder by --data_dir, or fewer --examples."
-        )
 
 
 def main():
@@ -62,11 +52,10 @@ def main():
         print(f"{flags.data_dir} has all {flags.files} files already.")
         return
 
-    (first,) = examples_of(0, 1, flags.seed)
-    from tqdm import tqdm  # after TensorFlow, which says what to do where one is missing
+    load()  # which says what to do where TensorFlow or tqdm is missing
+    from tqdm import tqdm
 
     to_write = sum(sizes[name] for _, name in missing)
-    check_disk(to_write * (len(first) + records.OVERHEAD), flags.data_dir)
     with tqdm(total=to_write, unit="example", leave=False, disable=None) as bar:
         for number, name in missing:
             with results.written(os.path.join(flags.data_dir, name)) as part:

@@ -76,15 +76,23 @@ def merge(parts):
 def main():
     flags = parse()
     compared = environments.prepare(flags.releases)
-    parts, order = {release: [] for release in range(len(compared))}, list(range(len(compared)))
-    shuffle = random.Random(flags.seed).shuffle
+    parts, shuffle = (
+        {release.version: [] for release in compared},
+        random.Random(flags.seed).shuffle,
+    )
+    order = list(compared)
     for number in range(1, flags.rounds + 1):
         shuffle(order)
-        for place in order:
-            print(f"round {number} of {flags.rounds}: TensorFlow {compared[place].version}")
-            parts[place].append(run(compared[place], flags))
-    rows = [row for place in sorted(parts) for row in merge(parts[place])]
-    experiment.finish(flags, kind(flags), rows, "rounds turns steps read_latency_ms seed")
+        for release in order:
+            print(f"round {number} of {flags.rounds}: TensorFlow {release.version}")
+            parts[release.version].append(run(release, flags))
+    names = ("rounds", "turns", "steps", "read_latency_ms", "seed")
+    data = {
+        "machine": parts[compared[0].version][0]["machine"],
+        "settings": {name: getattr(flags, name) for name in names},
+        "rows": [row for release in compared for row in merge(parts[release.version])],
+    }
+    experiment.finish(flags, kind(flags), data)
 
 
 if __name__ == "__main__":

@@ -47,7 +47,8 @@ def queue_that_stalls(case):
         return True
 
     with tf.control_dependencies([tf.py_func(stall, [], tf.bool)]):
-        return _from_queue(case, tf.identity(_read(case)))
+        x_batch = tf.identity(_read(case))
+    return _from_queue(case, x_batch)
 
 
 def queue_of_examples(case):
@@ -134,18 +135,15 @@ class Variant:
       threads: how many read.
       use_callable: whether to run steps through Session.make_callable.
       session_class: tf.Session, or one derived from it.
-      spare: how many batches the feed may hold, besides the capacity and one for each thread.
 
     Attributes:
       sess: the session.
       step: a function that runs one step.
     """
 
-    def __init__(
-        self, flags, coord, feed, threads=1, use_callable=False, session_class=None, spare=0
-    ):
+    def __init__(self, flags, coord, feed, threads=1, use_callable=False, session_class=None):
         case = types.SimpleNamespace(**dict(vars(flags), threads=threads))
-        self._prefetched, self._waiting = flags.capacity + threads + spare, None
+        self._waiting, self._prefetched = None, 0
         with tf.Graph().as_default() as graph:
             tf.set_random_seed(flags.seed)
             if feed:
@@ -157,9 +155,12 @@ class Variant:
                 x_batch = _read(case)
                 next_feed, fetches = None, tf.group(x_batch, common.label(x_batch))
             runners = tf.get_collection(tf.GraphKeys.QUEUE_RUNNERS)
-            if runners:  # the last of them fills the queue that the step takes from
-                waiting = runners[-1].queue.size()
-                self._waiting = lambda: sess.run(waiting)
+            if runners:
+                sizes = tf.add_n([runner.queue.size() for runner in runners])
+                self._waiting = lambda: sess.run(sizes)
+            elif tf.get_collection(tf.GraphKeys.TABLE_INITIALIZERS):  # of tf.data
+                # Its buffer, a batch for each thread, and what the stages before it hold.
+                self._prefetched = flags.capacity + threads + 5
             init = [tf.global_variables_initializer(), tf.local_variables_initializer()]
             init.append(tf.tables_initializer())
             sess = (session_class or tf.Session)(graph=graph, config=session_config(case))
@@ -187,8 +188,7 @@ class Variant:
         Returns: {"ms", "cpu_ms"} of one, by the clock and on all cores together; with what is fed
           also "fetch_ms", of its input.
         """
-        # What prefetches has filled its buffer while others were timed. (That of tf.data can't be
-        # looked at.)
+        # What prefetches has filled its buffer while others were timed.
         run_until_steady(self.step, self._waiting, self._prefetched)
         self._fetch_seconds = 0.0
         with common.Clock() as clock:

@@ -7,9 +7,10 @@ import pathlib
 import platform
 import re
 import subprocess
-import threading
+import sys
 
-from support.tensorflow_api import load, said, tf
+from support.tensorflow_api import load, tf
+from support.watching import meanwhile
 
 # ------------------------------------------------------------------ the CPU
 
@@ -60,7 +61,7 @@ def cpu():
 @functools.lru_cache(maxsize=None)
 def gpu():
     """What TensorFlow says of the GPU that it computes on: {"name", "pci bus id", ...}, or None."""
-    load()  # first, for it does so in silence
+    load()  # first: it does so in silence
     from tensorflow.python.client import device_lib
 
     return description_of_gpu(device_lib.list_local_devices())
@@ -75,43 +76,31 @@ def description_of_gpu(devices):
     return None
 
 
-@contextlib.contextmanager
-def gpu_watched(described):
-    """A context that yields a list, to which the GPU's utilisation is added every 250 ms.
+def gpu_watched(described, utilisation):
+    """A context: meanwhile, add the GPU's utilisation, from 0 to 1, to a list once a second.
 
     Args:
-      described: what gpu() returns. Without a GPU, or without nvidia-smi, the list stays empty.
+      described: what gpu() returns. Without a GPU, or without nvidia-smi, nothing is added.
+      utilisation: the list.
     """
-    utilisation = []
-    with contextlib.ExitStack() as stack:
-        with contextlib.suppress(OSError):
-            sampler = described and _start_sampler(described["pci bus id"])
-            if sampler:
-                # Read at once: left alone, the pipe would be full after an hour.
-                reader = threading.Thread(target=_read, args=(sampler.stdout, utilisation))
-                reader.daemon = True
-                reader.start()
-                stack.callback(reader.join)
-                stack.callback(sampler.wait)
-                stack.callback(sampler.kill)
-        yield utilisation
+
+    def look():
+        query = ["--query-gpu=utilization.gpu", "--format=csv,noheader,nounits"]
+        percent = nvidia_smi(*query, "-i", described["pci bus id"])
+        if percent.isdigit():  # else "[N/A]"
+            utilisation.append(int(percent) / 100)
+
+    return meanwhile(look, lambda: 1) if described else contextlib.ExitStack()
 
 
-def _start_sampler(pci_bus_id):
-    # It can't outlive us: once nobody reads what it writes, SIGPIPE ends it.
-    command = "nvidia-smi --query-gpu=utilization.gpu --format=csv,noheader,nounits -lms 250 -i"
-    return subprocess.Popen(
-        [*command.split(), pci_bus_id],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-    )
-
-
-def _read(lines, utilisation):
-    for line in lines:
-        with contextlib.suppress(ValueError):  # "[N/A]"
-            utilisation.append(int(line) / 100)
+def nvidia_smi(*arguments):
+    """The first line that nvidia-smi prints, "" where there is none."""
+    command = ["nvidia-smi", *arguments]
+    try:
+        printed = subprocess.check_output(command, stderr=subprocess.DEVNULL, timeout=10)
+    except (OSError, subprocess.SubprocessError):
+        return ""
+    return printed.decode("ascii", "replace").partition("\n")[0].strip()
 
 
 # ------------------------------------------------------------------ whichever computes
@@ -128,19 +117,32 @@ def print_device():
     hidden = os.environ.get("CUDA_VISIBLE_DEVICES") in ("", "-1")  # on purpose
     if gpu() or hidden:
         return
-    try:
-        command = ["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"]
-        found = subprocess.check_output(command, stderr=subprocess.DEVNULL, timeout=10)
-    except (OSError, subprocess.SubprocessError):
-        return
-    name = found.decode("ascii", "replace").partition("\n")[0]
+    name = nvidia_smi("--query-gpu=name", "--format=csv,noheader")
     if name:
         print(f"nvidia-smi finds a GPU, {name}, that TensorFlow does not see.")
-        for line in said():
+        for line in _what_tensorflow_says():
             print(f"  {line}")
-        if not said():
-            print("To see what TensorFlow says of it, set TF_CPP_MIN_LOG_LEVEL=0.")
         print('Going on with the CPU. The README says under "On a GPU" what to install.')
+
+
+def _what_tensorflow_says():
+    """Yields: lines in which TensorFlow tells why it has no GPU.
+
+    Its log level is fixed once it is loaded. So another process says it.
+    """
+    look = "from tensorflow.python.client import device_lib; device_lib.list_local_devices()"
+    with contextlib.suppress(OSError, subprocess.SubprocessError):
+        child = subprocess.run(
+            [sys.executable, "-c", look],
+            check=False,
+            env=dict(os.environ, TF_CPP_MIN_LOG_LEVEL="0"),
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            timeout=60,
+        )
+        for line in child.stderr.decode("utf-8", "replace").splitlines():
+            if re.search("cuda|cudnn|gpu|dlopen", line, re.I):
+                yield line
 
 
 def busy(seconds, cpu_seconds, utilisation):
@@ -149,7 +151,7 @@ def busy(seconds, cpu_seconds, utilisation):
     Args:
       seconds: for how long.
       cpu_seconds: the CPU time that this process used meanwhile.
-      utilisation: of the GPU, as gpu_watched() yields it. Without a GPU the figure is the share of
+      utilisation: of the GPU, as gpu_watched() adds it. Without a GPU the figure is the share of
         the CPU seconds that all cores had.
     """
     if gpu():

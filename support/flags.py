@@ -75,7 +75,7 @@ SHARED = {
     "patience": {
         "type": real(0, 86400),
         "default": 5,
-        "help": "seconds to hang before giving up; 0: hang for ever",
+        "help": "seconds to hang before giving up; 0: hang forever",
     },
     "seed": {
         "type": whole(0, 2**31 - 1),
@@ -128,7 +128,7 @@ class Parser(argparse.ArgumentParser):
             self.add("--" + name, **options)
 
     def parse(self):
-        """Read the command line. From here on the process ends as signals.py says.
+        """Read the command line. From here on the process ends as process.py says.
 
         Returns: a namespace with an attribute for each flag.
         """

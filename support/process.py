@@ -16,16 +16,15 @@ def prepare():
     while number <= 2:
         number = os.open(os.devnull, os.O_RDWR)
     os.close(number)
-    sys.stdout = _by_lines(1, sys.stdout)
-    if sys.stderr is None:
-        sys.stderr = _by_lines(2, None)
+    # Python before 3.9 would keep back stderr, too, in a pipe.
+    sys.stdout, sys.stderr = _by_lines(1, sys.stdout), _by_lines(2, sys.stderr)
 
-    # Python's own handler waits for sess.run() to return, and that may take for ever. The default
+    # Python's own handler waits for sess.run() to return, and that may take forever. The default
     # action doesn't wait. SIGTERM and SIGHUP have it in Python, too.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     if hasattr(signal, "SIGPIPE"):  # Windows has none
         signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `| head -1` ends us as it does others
-        # Whoever started us may ignore it. Then we couldn't tell how our own children ended.
+        # The parent may ignore SIGCHLD. Then we couldn't tell how our own children ended.
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
 
 
@@ -39,34 +38,36 @@ def _by_lines(number, stream):
 def stderr_kept_back():
     """A context: what is written to stderr meanwhile, by C++ too, is shown only after an exception.
 
-    But for SystemExit, which says itself what is wrong.
-
-    Yields: a list. At the end the text, bytes, is added to it.
+    Not after SystemExit, which says itself what is wrong.
     """
     try:
         file = tempfile.TemporaryFile()  # noqa: SIM115
     except OSError:  # without a place for it, nothing is kept back
-        yield []
+        file = None
+    if file is None:
+        yield
         return
-    kept, failed = [], True
+    failed, was_enabled = True, faulthandler.is_enabled()
     sys.stderr.flush()
     stderr = os.dup(2)
     os.dup2(file.fileno(), 2)
     # Where C++ aborts, what it said is lost. This shows at least what was being imported.
     faulthandler.enable(stderr)
     try:
-        yield kept
+        yield
         failed = False
     except SystemExit:
         failed = False
         raise
     finally:
         sys.stderr.flush()
-        faulthandler.disable()
         os.dup2(stderr, 2)
+        if was_enabled:
+            faulthandler.enable()
+        else:
+            faulthandler.disable()
         os.close(stderr)
         with file:
             file.seek(0)
-            kept.append(file.read())
-        if failed:
-            os.write(2, kept[0])
+            if failed:
+                os.write(2, file.read())

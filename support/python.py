@@ -25,7 +25,7 @@ def advice(error):
     """What to do about an error of TensorFlow's import, in one or two lines.
 
     Args:
-      error: the ImportError or AttributeError.
+      error: the ImportError, AttributeError or TypeError.
 
     Returns: the text, or None if that isn't known. Exits if this Python can't have TensorFlow.
     """
@@ -44,20 +44,24 @@ def advice(error):
     # A newer NumPy has no more what an older TensorFlow uses. The last of these is 2.11's error.
     numpy = getattr(sys.modules.get("numpy"), "__version__", None)
     too_new = r"module 'numpy' has no attribute|numpy\.core|_ARRAY_API|Unable to convert function"
-    if numpy and re.search(too_new, str(error)):
-        older = "numpy<2" if numpy.startswith("2.") else "numpy<1.24"
+    version = tuple(map(int, numpy.split(".")[:2])) if numpy else (0, 0)
+    if version >= (1, 24) and re.search(too_new, str(error)):
+        older = "numpy<2" if version >= (2, 0) else "numpy<1.24"
         return 'This TensorFlow can\'t work with NumPy {}. Type: {}install "{}"'.format(
             numpy, pip, older
         )
 
     # A folder that bears a package's name, and is empty, gives the second message.
-    missing = re.search(r"(?:No module named|module) '(tensorflow|numpy|tqdm)'", str(error))
+    packages = "'(tensorflow|numpy|tqdm)'"
+    pattern = "No module named {0}|module {0} has no attribute '__version__'".format(packages)
+    missing = re.search(pattern, str(error))
     if not missing:
         return None
     check()
     is_3_6 = sys.version_info[:2] == (3, 6)
     command = "make run-tf1, or: " + cpu if is_3_6 else "make run, or: " + pip + requirements
-    return "{} is not installed in this Python. Type: {}".format(missing.group(1), command)
+    name = missing.group(1) or missing.group(2)
+    return "{} is not installed in this Python. Type: {}".format(name, command)
 
 
 if __name__ == "__main__":

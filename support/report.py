@@ -35,8 +35,7 @@ def report(monitor):
     if variant == "feed_dict":
         lines = rule.predicted(rule.bounds(feed_dict_runs, cores()), cores())
     else:
-        lines = rule.compared(run, rule.bounds(feed_dict_runs, cores(), flags.threads))
-        lines += rule.verdict(run, feed_dict_runs, cores())
+        lines = rule.verdict(run, feed_dict_runs, cores())
     print("\n".join(lines))
 
 

@@ -1,7 +1,7 @@
 """The rule: what a step with a queue can't be shorter than, what limits a run, what to try next.
 
-A step can't take less than the slower of training and of input / threads, for they go on at the
-same time; nor, where both run on the same cores, less than the CPU time of both / cores.
+A step can't take less than the slower of training and of input / threads, because both go on at the
+same time, and, where both run on the same cores, than the CPU time of both / cores.
 """
 
 import math
@@ -60,17 +60,6 @@ def predicted(found, cores):
     return lines + [f"  {ms:5.2f} ms  {reasons[name]}" for name, ms in found.items()]
 
 
-def compared(run, found):
-    """How near a run with a queue came to the prediction: a list of one line, or of none."""
-    if not found:
-        return []
-    name, ms = longest(found)
-    return [
-        f"Prediction from feed_dict's times: {ms:.2f} ms a step ({name}). "
-        f"It took {_ms(run) / ms:.2f} of that."
-    ]
-
-
 # ------------------------------------------------------------------ the verdict
 
 
@@ -88,9 +77,18 @@ def verdict(run, feed_dict_runs, cores):
       feed_dict_runs: runs of feed_dict with the same settings, if there are any.
       cores: of the CPU that they ran on.
 
-    Returns: a list of lines: what limits it, and what to try.
+    Returns: a list of lines: how near it came to the prediction, what limits it, what to try.
     """
     found = bounds(feed_dict_runs, cores, run["threads"])
+    if not found:
+        return _limit(run, found, feed_dict_runs)
+    name, ms = longest(found)
+    told = f"Prediction from feed_dict's times: {ms:.2f} ms a step ({name}). "
+    told += f"It took {_ms(run) / ms:.2f} of that."
+    return [told, *_limit(run, found, feed_dict_runs)]
+
+
+def _limit(run, found, feed_dict_runs):
     name, ms = longest(found) if found else (None, None)
     on_cpu = run["device"].startswith("CPU")
     full = on_cpu and run["busy"] is not None and run["busy"] >= BUSY
@@ -113,7 +111,7 @@ def verdict(run, feed_dict_runs, cores):
             "Try a larger --batch_size.",
         ]
     if limit == TRAINING:
-        lines = ["Training limits this run: its batches were there in time."]
+        lines = ["Training limits this run: a step takes what training takes alone."]
         lines.append("More --threads won't help, a faster device would.")
     else:
         lines = ["The CPU limits this run: reading and training share its cores."]
@@ -154,10 +152,10 @@ def _single_reads(run):
 def _more_threads(run, found):
     limit, threads = "The input limits this run: training waited for it.", 2 * run["threads"]
     if found:  # as many as bring it below the rest
-        rest = max(ms for name, ms in found.items() if name != INPUT)
+        name, rest = longest({name: ms for name, ms in found.items() if name != INPUT})
         threads = math.ceil(found[INPUT] * run["threads"] / rest)
         if rest > LITTLE * _ms(run):
-            return [limit, "More --threads would gain little: training takes nearly as long."]
+            return [limit, f"More --threads would gain little: {name} takes nearly as long."]
     threads = min(max(threads, run["threads"] + 1), MOST_THREADS)
     if threads == run["threads"]:
         return [limit, f"More than {threads} --threads can't be had: make each read faster."]

@@ -25,7 +25,6 @@ class _TensorFlow(types.ModuleType):
 tf = _TensorFlow("tf")
 
 _loaded = []  # the module, once it is there
-_said = []  # what it wrote to stderr while it was loaded
 
 
 def load(tf_print=True):
@@ -43,12 +42,6 @@ def load(tf_print=True):
     return _loaded[0]
 
 
-def said():
-    """What TensorFlow wrote to stderr while it was loaded, as a list of lines."""
-    load()
-    return b"".join(_said).decode("utf-8", "replace").splitlines()
-
-
 def _import(tf_print):
     # The C++ code looks at the level when it first logs a line: some builds while they are
     # imported, so that it must be there before it is known which TensorFlow this is. Python 3.7
@@ -56,16 +49,14 @@ def _import(tf_print):
     quiet = os.environ.get("TF_CPP_MIN_LOG_LEVEL", "2")
     logged_print = tf_print and sys.version_info < (3, 7)
     os.environ["TF_CPP_MIN_LOG_LEVEL"] = "0" if logged_print else quiet
-    with stderr_kept_back() as kept:
+    with stderr_kept_back():
         try:
-            api = _prepared(quiet)
+            return _prepared(quiet)
         except (ImportError, AttributeError, TypeError) as error:
             text = advice(error)
             if text:
                 sys.exit(text)
             raise
-    _said.extend(kept)
-    return api
 
 
 def _prepared(quiet):
@@ -92,7 +83,7 @@ def _flush_denormals():
 
     Those are numbers so close to 0 that a float32 loses digits, below 2**-126. As the model gets
     sure of itself its gradients become such numbers, with which many CPUs compute far more slowly.
-    TensorFlow's threads flush them to zero, but for 1.0, whose wheel is built without SSE3.
+    TensorFlow's threads flush them to zero, except on 1.0, whose wheel is built without SSE3.
     """
     if (platform.system(), platform.machine()) != ("Linux", "x86_64"):
         return

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import sys
 from statistics import median
 
@@ -177,5 +178,5 @@ def _what_is_missing(variants, last, path):
             line = f"To compare, run {script} --steps {last['steps']} "
             line += f"--batch_size {last['batch_size']} "
             line += f"--read_latency_ms {last['read_latency_ms']:g}"
-            return [line + (f' --timings "{path}"' if path != DEFAULT else "")]
+            return [line + (f" --timings {shlex.quote(path)}" if path != DEFAULT else "")]
     return []

@@ -11,7 +11,7 @@ from support.tensorflow_api import tf
 def every_second(say):
     """A context: print say(seconds passed) once a second, even while its body blocks."""
     seconds = itertools.count(1)
-    return _meanwhile(lambda: print(say(next(seconds))), lambda: 1)
+    return meanwhile(lambda: print(say(next(seconds))), lambda: 1)
 
 
 def queue_watched(sess, waiting, note):
@@ -19,9 +19,12 @@ def queue_watched(sess, waiting, note):
 
     Args:
       sess: the session.
-      waiting: int32 scalar, how many batches wait in the queue.
+      waiting: int32 scalar, how many batches wait in the queue; None to watch nothing.
       note: called with the value of `waiting` after each look.
     """
+
+    if waiting is None:
+        return contextlib.ExitStack()
 
     def look():
         with contextlib.suppress(tf.errors.OpError, RuntimeError):  # a session that closes
@@ -29,12 +32,12 @@ def queue_watched(sess, waiting, note):
 
     # 20 looks a second. At random intervals they see what time averages see; at even ones they
     # might always find the same moment of a step.
-    return _meanwhile(look, lambda: random.expovariate(20))
+    return meanwhile(look, lambda: random.expovariate(20))
 
 
 @contextlib.contextmanager
-def _meanwhile(act, wait):
-    """Call act() in another thread while the body runs, each time wait() seconds later."""
+def meanwhile(act, wait):
+    """A context: call act() in another thread, each time wait() seconds later."""
     done = threading.Event()
 
     def repeat():

@@ -4,12 +4,12 @@ import json
 import os
 import sys
 import threading
-import time
 from types import SimpleNamespace
 
 import pytest
 
-from support import device, flags, print_device, process, python, rule, tensorflow_api, timings
+from conftest import executable
+from support import device, flags, print_device, process, python, rule, timings
 
 
 def run(variant, seconds, **changes):
@@ -139,7 +139,7 @@ def test_table_says_what_to_run_for_a_comparison():
     text = table(run("feed_dict", 1.0, **settings))
     assert f"To compare, run 04_queue_pipeline_training.py {flags}\n" in text + "\n"
     text = table(run("feed_dict", 1.0, **settings), path="my times.jsonl")
-    assert f'04_queue_pipeline_training.py {flags} --timings "my times.jsonl"' in text
+    assert f"04_queue_pipeline_training.py {flags} --timings 'my times.jsonl'" in text
 
 
 def test_table_tells_threads_apart_and_keeps_its_columns():
@@ -194,7 +194,7 @@ def test_prediction_by_hand():
     assert rule.longest(rule.bounds(runs, 2)) == ("input / threads", 12.0)  # the median
     assert rule.longest(rule.bounds(runs, 2, threads=2)) == ("input / threads", 6.0)
     assert rule.longest(rule.bounds(runs, 2, threads=4)) == ("CPU time / cores", 3.5)
-    (line,) = rule.compared(run("queue", 6.6), rule.bounds(runs, 2, threads=2))
+    line, *_ = rule.verdict(run("queue", 6.6, threads=2), runs, 2)
     assert "6.00 ms a step (input / threads). It took 1.10 of that." in line
 
 
@@ -206,7 +206,7 @@ def test_prediction_of_a_gpu_knows_no_cores():
 def test_nothing_is_predicted_from_runs_that_do_not_tell():
     assert rule.bounds([], cores=2) == {}
     assert rule.bounds([run("feed_dict", 4.0)], cores=2) == {}  # kept by an earlier version
-    assert rule.compared(run("queue", 4.0), {}) == []
+    assert "Prediction" not in rule.verdict(run("queue", 4.0), [], 2)[0]
 
 
 def test_damaged_parts_of_a_run_cost_one_warning(tmp_path, capsys):
@@ -281,7 +281,8 @@ VERDICTS = {  # ms a step, share of empty looks, changes of the run, runs of fee
 def test_there_is_one_verdict(case):
     ms, empty, changes, feed_dict_runs, limit, advice = VERDICTS[case]
     last = run("queue", ms, empty=empty, **changes)
-    text = "\n".join(rule.verdict(last, feed_dict_runs, cores=2))
+    lines = rule.verdict(last, feed_dict_runs, cores=2)
+    text = "\n".join(lines[bool(feed_dict_runs) :])  # after the prediction, if there is one
     assert text.startswith(limit)
     assert advice in text
     assert text.count("Try --") <= 1
@@ -311,33 +312,32 @@ def test_gpu_is_described_by_tensorflow():
     assert described["pci bus id"] == "0000:01:00.0"
 
 
+QUERY = "--query-gpu=utilization.gpu --format=csv,noheader,nounits"
+
+
 def nvidia_smi(tmp_path, monkeypatch, code):
     """Put a program in place of nvidia-smi."""
-    path = tmp_path / "nvidia-smi"
-    path.write_text("#!/bin/sh\n" + code)
-    path.chmod(0o755)
+    executable(tmp_path / "nvidia-smi", code)
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
 
 
-def test_the_sampler_s_pipe_is_read_as_it_fills(tmp_path, monkeypatch):
-    # More than the 64 KiB that a pipe holds, then another figure.
-    nvidia_smi(tmp_path, monkeypatch, "yes 0 | head -60000\nwhile :; do echo 90; sleep 0.1; done\n")
-    with device.gpu_watched({"pci bus id": "0"}) as utilisation:
-        deadline = time.monotonic() + 20
-        while 0.9 not in utilisation and time.monotonic() < deadline:
-            time.sleep(0.05)
-    assert 0.9 in utilisation
-    assert len(utilisation) > 60000
+@pytest.mark.parametrize(
+    "code, expected", [("echo 90", 0.9), ("echo '[N/A]'", None), ("exit 9", None), (None, None)]
+)
+def test_the_gpu_is_watched(tmp_path, monkeypatch, code, expected):
+    monkeypatch.setattr(device, "meanwhile", lambda look, wait: look())
+    utilisation = []
+    if code:
+        nvidia_smi(tmp_path, monkeypatch, f'[ "$*" = "{QUERY} -i 0000:01" ] || exit 1\n{code}\n')
+    else:
+        monkeypatch.setenv("PATH", str(tmp_path))
+    device.gpu_watched({"pci bus id": "0000:01"}, utilisation)
+    assert utilisation == ([expected] if expected else [])
 
 
-def test_without_a_gpu_nothing_is_sampled(tmp_path, monkeypatch):
-    with device.gpu_watched(None) as utilisation:
+def test_without_a_gpu_nothing_is_watched():
+    with device.gpu_watched(None, []):
         pass
-    assert utilisation == []
-    monkeypatch.setenv("PATH", str(tmp_path))  # there is no nvidia-smi
-    with device.gpu_watched({"pci bus id": "0"}) as utilisation:
-        pass
-    assert utilisation == []
 
 
 def test_gpu_that_tensorflow_does_not_see(tmp_path, monkeypatch, capsys):
@@ -345,14 +345,16 @@ def test_gpu_that_tensorflow_does_not_see(tmp_path, monkeypatch, capsys):
         pytest.skip("TensorFlow sees a GPU")
     nvidia_smi(tmp_path, monkeypatch, 'echo "Fake GPU"\n')
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
-    for words, shown in (
-        ([], "To see what TensorFlow says of it, set TF_CPP_MIN_LOG_LEVEL=0."),
-        (["no cuDNN", "no libcudnn.so"], "  no cuDNN\n  no libcudnn.so"),
-    ):
-        monkeypatch.setattr(device, "said", lambda words=words: words)
-        print_device()
-        lines = "nvidia-smi finds a GPU, Fake GPU, that TensorFlow does not see.\n" + shown
-        assert lines + "\nGoing on with the CPU." in capsys.readouterr().out
+    # What another process says, whose TensorFlow finds no cuDNN. It says so at level 0 only.
+    executable(
+        tmp_path / "python",
+        '[ "$TF_CPP_MIN_LOG_LEVEL" = 0 ] && echo "Using AVX\nno libcudnn.so.8" >&2\n',
+    )
+    monkeypatch.setattr(sys, "executable", str(tmp_path / "python"))
+    monkeypatch.setenv("TF_CPP_MIN_LOG_LEVEL", "2")
+    print_device()
+    found = "nvidia-smi finds a GPU, Fake GPU, that TensorFlow does not see.\n  no libcudnn.so.8\n"
+    assert found + "Going on with the CPU." in capsys.readouterr().out
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")  # hidden on purpose
     print_device()
     assert "nvidia-smi" not in capsys.readouterr().out
@@ -448,7 +450,7 @@ def test_a_refused_flag_leaves_no_folder(monkeypatch, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_folders_may_be_there_or_made(monkeypatch, tmp_path):
+def test_folders_may_be_there_or_made(tmp_path):
     for path in (tmp_path, tmp_path / "a" / "b"):
         assert flags.folder(str(path)) == str(path)
 
@@ -482,17 +484,23 @@ def test_a_numpy_that_is_too_new_is_not_called_missing(monkeypatch, numpy, messa
     assert "not installed" not in text
 
 
-def test_an_error_that_nobody_knows_has_no_advice():
+def test_an_error_that_nobody_knows_has_no_advice(monkeypatch):
     assert python.advice(ImportError("something else")) is None
+    monkeypatch.setitem(sys.modules, "numpy", SimpleNamespace(__version__="1.21.6"))
+    for name in ("numpy", "tensorflow"):
+        error = AttributeError(f"module '{name}' has no attribute 'dtypes'")
+        assert python.advice(error) is None
 
 
 # ------------------------------------------------------------------ what is kept back
 
 
-def test_what_is_written_to_stderr_is_kept(capfd):
-    with process.stderr_kept_back() as kept:
+def test_what_is_written_to_stderr_is_kept_back(capfd):
+    with process.stderr_kept_back():
         os.write(2, b"by C++\n")
-    assert kept == [b"by C++\n"]
+    with pytest.raises(SystemExit), process.stderr_kept_back():
+        os.write(2, b"by C++\n")
+        sys.exit("install it")
     assert capfd.readouterr().err == ""
     with pytest.raises(ImportError), process.stderr_kept_back():
         os.write(2, b"the reason\n")
@@ -505,12 +513,6 @@ def test_without_a_place_for_it_nothing_is_kept_back(monkeypatch, capfd):
         raise FileNotFoundError("No usable temporary directory found")
 
     monkeypatch.setattr(process.tempfile, "TemporaryFile", nowhere)
-    with process.stderr_kept_back() as kept:
+    with process.stderr_kept_back():
         os.write(2, b"by C++\n")
-    assert kept == []
     assert capfd.readouterr().err == "by C++\n"
-
-
-def test_what_tensorflow_said_is_text(monkeypatch):
-    monkeypatch.setattr(tensorflow_api, "_said", [b"one\ntw\xff\n"])
-    assert tensorflow_api.said() == ["one", "tw\N{REPLACEMENT CHARACTER}"]

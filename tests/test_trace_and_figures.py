@@ -13,8 +13,6 @@ import pytest
 from conftest import ROOT
 from going_further import figures, results, trace
 
-pytestmark = pytest.mark.xdist_group("trace")  # which share runs
-
 MEASURED = ROOT / "going_further" / "measured"
 
 # ------------------------------------------------------------------ the trace
@@ -166,6 +164,19 @@ def test_lines_are_the_medians():
     fed = [row for row in data["rows"] if row["variant"] == "feed_dict"]
     expected = [median(a / b for a, b in zip(q["ms"], f["ms"])) for q, f in zip(rows, fed)]
     assert ratios == pytest.approx(expected)
+
+
+def test_releases_need_no_tf_data():
+    from matplotlib.figure import Figure
+
+    rows = [
+        {"tensorflow": "1.0.0", "variant": name, "threads": 1, "ms": [ms], "cpu_ms": [ms]}
+        for name, ms in (("no input", 3), ("feed_dict", 5), ("queue, 1 thread", 4))
+    ]
+    figure = Figure()
+    figures.releases(figure, {"rows": rows})
+    assert len(figure.axes[0].lines) == 3
+    assert figure.axes[1].lines[0].get_ydata().tolist() == [0.8]
 
 
 PRINTED = """Dequeued, elements left: [1.5][0]

@@ -141,24 +141,22 @@ def table(figures, batch_size):
     """The figures as a list of lines.
 
     Args:
-      figures: {ALONE or "worker 0", ...: {"steps", "seconds", "waiting", and of a worker
-        "timed_steps", "end", "accuracy"}}. seconds: how long the timed steps took, in 04 all;
-        end: when, by a clock that all workers share; waiting: batches in the queue.
+      figures: {ALONE or "worker 0", ...: {"steps", "seconds", and of a worker "timed_steps",
+        "end"}}. seconds: how long the timed steps took, in 04 all; end: when, by a clock that all
+        workers share.
       batch_size: examples in a step.
     """
 
-    def cells(name, steps, seconds, timed_steps=None, accuracy=None, waiting=None, **_):
+    def cells(name, steps, seconds, timed_steps=None, **_):
         timed_steps = steps if timed_steps is None else timed_steps
         return [
             name,
             str(steps),
             f"{1000 * seconds / timed_steps:.2f}" if timed_steps else "",
             f"{timed_steps * batch_size / seconds:,.0f}" if timed_steps else "",
-            "" if accuracy is None else f"{accuracy:.3f}",
-            "" if waiting is None else f"{waiting:.1f}",
         ]
 
-    rows = [["", "steps", "ms/step", "examples/s", "accuracy", "waiting"]]
+    rows = [["", "steps", "ms/step", "examples/s"]]
     rows += [cells(name, **one) for name, one in figures.items()]
     workers = [one for name, one in figures.items() if name != ALONE]
     if workers:
@@ -167,7 +165,7 @@ def table(figures, batch_size):
         seconds -= min(one["end"] - one["seconds"] for one in workers)
         steps, timed_steps = (sum(one[n] for one in workers) for n in ("steps", "timed_steps"))
         rows.append(cells("together", steps, seconds, timed_steps))
-    return [*aligned(rows), "(Accuracy: on a worker's last batch. Waiting: batches in the queue.)"]
+    return aligned(rows)
 
 
 def main():

@@ -13,14 +13,13 @@ import json
 import random
 import sys
 import time
-from contextlib import ExitStack
 
 import common
 from going_further import data_files, file_inputs
 from going_further.cluster import membership
 from going_further.cluster.task import Task, find_checkpoint
 from support import print_device, tf
-from support.report import fill_line, summary_of_fill
+from support.report import fill_line
 from support.watching import queue_watched
 
 FLAGS, member = membership.parse(__doc__)
@@ -105,7 +104,7 @@ def train(sess, session):
     print(f"steps of the cluster: {done}{of_all}")
     if member.is_chief and not FLAGS.checkpoint_dir:
         print("no --checkpoint_dir: nothing is kept")
-    accuracy_value, fill = None, []
+    fill = []
     if not paths:  # whose examples are for training, each so often and no more
         print(f"accuracy before: {session.run(accuracy):.3f}")
     log_steps = -(-(FLAGS.steps or 1000) // 10)
@@ -126,8 +125,7 @@ def train(sess, session):
     if is_left():
         step()  # the first step is slow: it prepares the graph
     untimed = steps
-    watched = queue_watched(session, waiting, fill.append) if waiting is not None else ExitStack()
-    with watched, common.Clock() as clock:
+    with queue_watched(session, waiting, fill.append), common.Clock() as clock:
         try:
             while is_left():
                 step()
@@ -142,8 +140,7 @@ def train(sess, session):
     if paths:
         print(f"examples seen by this worker: {session.run(examples_seen)}")
     else:
-        accuracy_value = float(session.run(accuracy))
-        print(f"accuracy after: {accuracy_value:.3f}")
+        print(f"accuracy after: {session.run(accuracy):.3f}")
     if fill:
         print(fill_line(fill, FLAGS.capacity))
     print(f"steps of the cluster: {done}{of_all}; of this worker: {steps}")
@@ -152,8 +149,6 @@ def train(sess, session):
         "timed_steps": steps - untimed,
         "seconds": clock.seconds,
         "end": end,  # by the monotonic clock, which all processes of a machine share
-        "accuracy": accuracy_value,
-        "waiting": summary_of_fill(fill)["waiting"],
     }
 
 
