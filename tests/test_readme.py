@@ -1,39 +1,41 @@
-"""The README's commands and flags exist, and the scripts print what it shows."""
+"""The READMEs' commands, files and flags exist; their code runs; they show what is printed."""
 
 import json
 import re
+import subprocess
+import sys
 
-import numpy as np
 import pytest
 
 from conftest import ROOT, SCRIPTS
-from support import comparison, tf
+from support import tf, timings
 
 pytestmark = pytest.mark.xdist_group("scripts")  # which share runs
 
-README = (ROOT / "README.md").read_text()
+PAGES = [ROOT / "README.md", *sorted(ROOT.glob("going_further/**/README.md"))]
+README = PAGES[0].read_text()
 REQUIREMENTS = (ROOT / "requirements.txt").read_text()
 MAKEFILE = (ROOT / "Makefile").read_text()
 
 
-def test_make_targets_exist():
-    targets = set(re.findall(r"`?\bmake ([a-z][a-z0-9-]*)", README)) - {"and"}
-    assert {"run", "test", "run-tf1", "test-tf1", "lint"} <= targets
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.parent.name)
+def test_what_is_named_exists(page):
+    text = page.read_text()
+    targets = set(re.findall(r"`make ([a-z][a-z0-9-]*)", text))
+    assert targets
     for target in targets:
-        assert re.search(r"^{}:".format(target), MAKEFILE, re.M), target
-
-
-def test_files_exist():
-    files = re.findall(r"\b[\w./-]+\.(?:py|txt)\b", README) + re.findall(
-        r"\]\((\w[^):]*)\)", README
-    )
-    assert len(files) > 10
-    for name in set(files):
-        path, _, anchor = name.partition("#")
-        assert (ROOT / path).exists(), path
+        assert re.search(rf"^{target}:", MAKEFILE, re.M), target
+    links = set(re.findall(r"\]\(([^):]*)\)", text))
+    assert links
+    for link in links:
+        path, _, anchor = link.partition("#")
+        target = page.parent / path if path else page
+        assert target.exists(), link
         if anchor:
-            assert anchor in anchors((ROOT / path).read_text()), name
-    assert set(re.findall(r"\]\(#([^)]*)\)", README)) <= anchors(README)
+            assert anchor in anchors(target.read_text()), link
+    for name in re.findall(r"-m\s+going_further\.([\w.]+\w)", text):
+        place = ROOT / "going_further" / name.replace(".", "/")
+        assert place.with_suffix(".py").exists() or (place / "__main__.py").exists(), name
 
 
 def anchors(text):
@@ -46,11 +48,11 @@ def test_flags_exist(copy):
     flags = set(re.findall(r"`[^`]*?(--[a-z_]+)", README)) - {"--help"}
     assert {"--read_latency_ms", "--threads", "--patience", "--seed"} <= flags
     known = set()
+    (copy.folder / "tensorflow.py").write_text("")
     for script in SCRIPTS:
         known |= set(re.findall(r"--[a-z_]+", copy.run(script, "--help")[1]))
     for module in ("benchmark", "files_training"):
-        process = copy.start(copy.module(module, "--help"), cwd=str(copy.folder))
-        known |= set(re.findall(r"--[a-z_]+", copy.finish(process)[1]))
+        known |= set(re.findall(r"--[a-z_]+", copy.run_module(module, "--help")[1]))
     assert flags <= known
 
 
@@ -62,22 +64,11 @@ def test_requirements_end_at_what_was_tested():
 
 
 def test_code_is_what_04_runs():
-    code = (ROOT / SCRIPTS["04"]).read_text() + (ROOT / "support" / "signals.py").read_text()
+    code = (ROOT / SCRIPTS["04"]).read_text() + (ROOT / "support" / "process.py").read_text()
     blocks = re.findall(r"```python\n(.*?)```", README, re.S)
     assert blocks
     for line in "".join(blocks).splitlines():
         assert line.strip() in code
-
-
-def test_code_for_files_is_what_they_are_read_with():
-    code = (ROOT / "going_further" / "file_inputs.py").read_text()
-    blocks = re.findall(r"```python files\n(.*?)```", README, re.S)
-    assert len(blocks) == 2
-    for block in blocks:
-        lines = [line.strip() for line in code.splitlines()]
-        shown = [line.strip() for line in block.splitlines()]
-        starts = range(len(lines) - len(shown) + 1)
-        assert any(lines[start : start + len(shown)] == shown for start in starts), block
 
 
 @pytest.mark.parametrize("runners", [1, 3])  # the last of which closes the queue
@@ -111,23 +102,33 @@ def test_code_for_data_that_ends(failing, steps, error, runners):
 def test_a_queue_keeps_a_batch_and_its_label_together():
     (code,) = re.findall(r"```python label\n(.*?)```", README, re.S)
     with tf.Graph().as_default(), tf.Session() as sess:
-        x_batch = tf.py_func(lambda: np.ones([2, 3], np.float32), [], tf.float32)
-        x_batch.set_shape([2, 3])
-        y_batch = 7 * tf.ones([2, 1])
-        names = {"tf": tf, "x_batch": x_batch, "y_batch": y_batch}
+        reads = tf.Variable(0.0, trainable=False)
+        x_batch = tf.assign_add(reads, 1.0) * tf.ones([2, 3])
+        names = {"tf": tf, "x_batch": x_batch, "y_batch": 7 * x_batch[:, :1]}
         exec(code, names)
-        sess.run(names["enqueue"])
-        values = sess.run([names["x"], names["y_true"]])
-        assert [value.tolist() for value in values] == [[[1] * 3] * 2, [[7]] * 2]
+        sess.run(tf.global_variables_initializer())
+        coord = tf.train.Coordinator()
+        threads = tf.train.start_queue_runners(sess, coord)
+        options = tf.RunOptions(timeout_in_ms=60000)  # or it would hang where nobody enqueues
+        for n in range(1, 20):
+            x, y = sess.run([names["x"], names["y_true"]], options=options)
+            assert (x.tolist(), y.tolist()) == ([[n] * 3] * 2, [[7 * n]] * 2)
+        coord.request_stop()
+        coord.join(threads)
+
+
+def test_what_was_measured_is_what_is_quoted():
+    pages = [str(page) for page in PAGES if "[[[cog" in page.read_text()]
+    assert len(pages) == 3
+    check = [sys.executable, "-m", "cogapp", "--check", "-I", ".", *pages]
+    assert subprocess.call(check, cwd=str(ROOT)) == 0, "Type: make quotes"
 
 
 def shape(line):
     """A line of output without what differs from run to run: numbers, the device, the limit."""
     line = re.sub(r"\((training|input / threads|CPU time / cores)\)", "(PART)", line)
-    line = re.sub(
-        r"^((Training|The CPU|The input) limits this run|The queue was empty now).*", "LIMIT", line
-    )
-    line = re.sub(r"^(More --threads won't help|Try --|Little was gained).*", "TRY", line)
+    line = re.sub(r"^(.* limits this run).*", "LIMIT", line)
+    line = re.sub(r"^(More --threads w|Try --|Little was gained).*", "TRY", line)
     line = re.sub(r"CPU with \d+ cores|GPU [^,]*$|GPU [A-Z][^,]*", "DEVICE", line)
     line = re.sub(r"\b[CG]PU(?= [\d?])", "PU", line)
     line = re.sub(r"[-+]?\d[\d.,]*(?:e-\d+)?", "#", line)
@@ -136,13 +137,74 @@ def shape(line):
 
 def test_output_is_what_the_scripts_print(demos, trained):
     printed = trained["01"] + trained["04"] + "".join(demos["02"] + demos["03"])
-    # TensorFlow 1.x logs what tf.Print prints.
+    # TensorFlow 1.x logs what tf.Print prints. On 2.x two threads may share a line.
     printed += re.sub(r"^I tensorflow/\S+ ", "", printed, flags=re.M)
+    printed = re.sub(r"(?<=.)(?=Dequeued, |Generated, )", "\n", printed)
     runs = [json.loads(line) for line in trained["timings"].splitlines() if line]
-    printed += "\n".join(comparison.table(3 * runs))  # as after three runs of each
+    printed += "\n".join(timings.table(3 * runs, timings.DEFAULT))  # as after three runs of each
     printed = {shape(line) for line in printed.splitlines()}
 
-    shown = re.findall(r"```text\n(.*?)```", README, re.S)
+    shown = re.findall(r"```text\n(.*?)```", README[: README.index("## The rule")], re.S)
     assert len(shown) == 4
     for line in "".join(shown).splitlines():
         assert line in ("", "...") or shape(line) in printed, line
+
+
+# ------------------------------------------------------------------ tf.data
+
+GOING_FURTHER = (ROOT / "going_further" / "README.md").read_text()
+HAS_TF_DATA = hasattr(tf, "data")
+
+
+def numbers(fail, epochs=1):
+    """0 to 4 from a tf.data pipeline whose reader fails at the number `fail`, each epoch anew."""
+
+    def read(n):
+        with tf.control_dependencies([tf.Assert(n < fail, ["the disk is on fire"])]):
+            return tf.identity(n)
+
+    with tf.Graph().as_default(), tf.Session() as sess:
+        dataset = tf.data.Dataset.range(5).map(read, num_parallel_calls=4).prefetch(2)
+        iterator = dataset.make_initializable_iterator()
+        n = iterator.get_next()
+        for _ in range(epochs):
+            sess.run(iterator.initializer)
+            try:
+                while True:
+                    yield int(sess.run(n))
+            except tf.errors.OpError as error:
+                yield type(error).__name__
+
+
+@pytest.mark.skipif(not HAS_TF_DATA, reason="this TensorFlow has no tf.data")
+def test_tf_data_ends_fails_and_starts_again_as_the_readme_says():
+    assert list(numbers(9, epochs=2)) == [0, 1, 2, 3, 4, "OutOfRangeError"] * 2
+    assert list(numbers(3)) == [0, 1, 2, "InvalidArgumentError"]
+
+
+EAGER = """
+import tensorflow as tf
+
+seen, calls = tf.Variable(0, dtype=tf.int64), []
+
+def read(n):
+    return tf.fill([2], n)
+
+def train_step(x):
+    calls.append(x)
+    seen.assign_add(tf.reduce_sum(x))
+
+"""
+
+
+@pytest.mark.skipif(
+    not hasattr(tf, "data") or not hasattr(tf.data, "AUTOTUNE"), reason="before 2.4"
+)
+def test_tensorflow_2_s_own_style(copy):
+    (code,) = re.findall(r"^```python eager\n(.*?)```", GOING_FURTHER, re.M | re.S)
+    path = copy.folder / "eager.py"  # AutoGraph reads the source
+    path.write_text(EAGER + code + "print(int(seen), len(calls))\n")
+    status, stdout, stderr = copy.finish(copy.start([sys.executable, str(path)]))
+    assert status == 0, stderr
+    # Batches 0 to 99, three times; but Python called train_step only once, to build the graph.
+    assert stdout.split() == [str(3 * 2 * sum(range(100))), "1"]
