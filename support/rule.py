@@ -84,7 +84,7 @@ def verdict(run, feed_dict_runs, cores):
         return _limit(run, found, feed_dict_runs)
     name, ms = longest(found)
     told = f"Prediction from feed_dict's times: {ms:.2f} ms a step ({name}). "
-    told += f"It took {_ms(run) / ms:.2f} of that."
+    told += f"This run took {_ms(run) / ms:.2f} times that."
     return [told, *_limit(run, found, feed_dict_runs)]
 
 

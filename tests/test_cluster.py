@@ -136,7 +136,7 @@ def is_lost(worker, what):
     """That a worker ends within seconds, with one line that names what is lost and what to do."""
     status, lines = worker.finish(20)
     assert status == 1, lines
-    assert re.match(f"lost {what}. To go on from the last checkpoint, start what has", lines[-1])
+    assert re.match(f"lost {what}. To go on from the last checkpoint, start again what", lines[-1])
     assert sum("lost" in line for line in lines) == 1
     assert not any("Traceback" in line for line in lines)
 

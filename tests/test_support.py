@@ -195,7 +195,7 @@ def test_prediction_by_hand():
     assert rule.longest(rule.bounds(runs, 2, threads=2)) == ("input / threads", 6.0)
     assert rule.longest(rule.bounds(runs, 2, threads=4)) == ("CPU time / cores", 3.5)
     line, *_ = rule.verdict(run("queue", 6.6, threads=2), runs, 2)
-    assert "6.00 ms a step (input / threads). It took 1.10 of that." in line
+    assert "6.00 ms a step (input / threads). This run took 1.10 times that." in line
 
 
 def test_prediction_of_a_gpu_knows_no_cores():

@@ -160,7 +160,9 @@ def test_01_predicts_from_what_it_measured_and_04_compares(trained):
     for name, part in parts.items():
         line = re.search(rf"^ +(\S+) ms  {name}", trained["01"], re.M)
         assert float(line.group(1)) == pytest.approx(part, abs=0.006)
-    ratio = re.search(r"^Prediction from .* It took (\S+) of that\.$", trained["04"], re.M).group(1)
+    ratio = re.search(
+        r"^Prediction from .* This run took (\S+) times that\.$", trained["04"], re.M
+    ).group(1)
     expected = second["seconds"] * ms / max(parts.values())
     assert float(ratio) == pytest.approx(expected, abs=0.006)
 

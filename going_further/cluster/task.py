@@ -180,7 +180,7 @@ class Task:
         """End the process for the loss of these tasks, none of which may be missing any more."""
         self._ending.acquire()  # for good: the main thread and the watch may both get here
         what = f"lost {self._names(lost) or 'the ps, which runs again'}"
-        then = "start what has ended again, with the same --checkpoint_dir"
+        then = "start again what has ended, with the same --checkpoint_dir"
         sys.stdout.flush()
         sys.stderr.write(f"{what}. To go on from the last checkpoint, {then}.\n")
         sys.stderr.flush()
