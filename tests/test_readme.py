@@ -127,7 +127,7 @@ def test_what_was_measured_is_what_is_quoted():
 def shape(line):
     """A line of output without what differs from run to run: numbers, the device, the limit."""
     line = re.sub(r"\((training|input / threads|CPU time / cores)\)", "(PART)", line)
-    line = re.sub(r"^(.* limits this run).*", "LIMIT", line)
+    line = re.sub(r"^(.* limits? this run).*", "LIMIT", line)
     line = re.sub(r"^(More --threads w|Try --|Little was gained).*", "TRY", line)
     line = re.sub(r"CPU with \d+ cores|GPU [^,]*$|GPU [A-Z][^,]*", "DEVICE", line)
     line = re.sub(r"\b[CG]PU(?= [\d?])", "PU", line)
