@@ -134,13 +134,13 @@ class Monitor:
       flags, variant: as above.
       clock: the Clock of the steps.
       busy: how busy the device was meanwhile, as device.busy() tells it.
-      fill: how many batches waited in the queue, at each of the looks taken meanwhile.
+      occupancy: how many batches waited in the queue, at each of the looks taken meanwhile.
       fetching_seconds: what the function marked by fetching() took meanwhile; None without one.
     """
 
     def __init__(self, flags, variant, waiting=None):
         self.flags, self.variant = flags, variant
-        self.clock, self.busy, self.fill, self.fetching_seconds = Clock(), None, [], None
+        self.clock, self.busy, self.occupancy, self.fetching_seconds = Clock(), None, [], None
         self._waiting, self._step, self._timing = waiting, 0, False
 
     def fetching(self, fetch):
@@ -185,5 +185,5 @@ class Monitor:
         return step % -(-self.flags.steps // n) == 0
 
     def _note_waiting(self, batches):
-        self.fill.append(batches)
+        self.occupancy.append(batches)
         self._draw("batches_waiting", batches, self._step)

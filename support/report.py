@@ -20,15 +20,15 @@ def report(monitor):
     run.update(variant=variant, tensorflow=tf.__version__, device=device(), cpu=cpu())
     run.update(seconds=monitor.clock.seconds, cpu_seconds=monitor.clock.cpu_seconds)
     run.update(fetching_seconds=monitor.fetching_seconds, busy=monitor.busy)
-    run.update(summary_of_fill(monitor.fill))
+    run.update(summary_of_occupancy(monitor.occupancy))
     runs = timings.read(flags.timings) + [run]
     timings.append(flags.timings, run)
 
     print(f"time: {run['seconds']:.2f} s for {flags.steps} steps")
     if flags.steps < 20 * (run["capacity"] or 0):
         print("Some of the batches were in the queue before the clock started: take more steps.")
-    if monitor.fill:
-        print(fill_line(monitor.fill, flags.capacity))
+    if monitor.occupancy:
+        print(occupancy_line(monitor.occupancy, flags.capacity))
     print()
     print("\n".join(timings.table(runs, flags.timings)))
     feed_dict_runs = timings.of_variant(timings.comparable(runs), "feed_dict")
@@ -39,22 +39,25 @@ def report(monitor):
     print("\n".join(lines))
 
 
-def fill_line(fill, capacity):
+def occupancy_line(occupancy, capacity):
     """How full the queue was, in words.
 
     Args:
-      fill: how many batches waited, at each look; at least one.
+      occupancy: how many batches waited, at each look; at least one.
       capacity: how many fit.
     """
-    of_all = summary_of_fill(fill)
+    of_all = summary_of_occupancy(occupancy)
     return (
         f"queue: on average {of_all['waiting']:.1f} of {capacity} batches waiting; "
-        f"empty at {of_all['empty']:.0%} of {len(fill)} looks"
+        f"empty at {of_all['empty']:.0%} of {len(occupancy)} looks"
     )
 
 
-def summary_of_fill(fill):
+def summary_of_occupancy(occupancy):
     """{"waiting": batches on average, "empty": share of the looks}, None without a look."""
-    if not fill:
+    if not occupancy:
         return {"waiting": None, "empty": None}
-    return {"waiting": sum(fill) / len(fill), "empty": fill.count(0) / len(fill)}
+    return {
+        "waiting": sum(occupancy) / len(occupancy),
+        "empty": occupancy.count(0) / len(occupancy),
+    }

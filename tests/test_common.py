@@ -166,7 +166,7 @@ def test_monitor_times_the_loop_but_not_the_first_step():
     assert steps == [0, 1, 2, 3, 4]
     assert 0.4 <= watch.clock.seconds < 2
     assert 0 <= watch.busy < 1
-    assert watch.fill == []  # there is no queue
+    assert watch.occupancy == []  # there is no queue
 
 
 def test_monitor_looks_at_the_queue_while_the_loop_runs_and_no_longer():
@@ -175,10 +175,10 @@ def test_monitor_looks_at_the_queue_while_the_loop_runs_and_no_longer():
     watch = monitor(waiting="waiting")
     for step in watch.steps(Session()):
         if step == 1:
-            assert watch.fill == []  # not even in the step that isn't timed
-        while step and len(watch.fill) < 3 * step:
+            assert watch.occupancy == []  # not even in the step that isn't timed
+        while step and len(watch.occupancy) < 3 * step:
             time.sleep(0.01)
-    assert watch.fill[:12] == [3, 0, 1] * 4
+    assert watch.occupancy[:12] == [3, 0, 1] * 4
     assert threading.active_count() == threads
 
 
@@ -195,7 +195,7 @@ def test_monitor_survives_a_session_that_closes():
         while step and len(looks) < 3:
             time.sleep(0.01)
     assert len(set(looks)) == 1  # the thread that looks outlived its errors
-    assert watch.fill == []
+    assert watch.occupancy == []
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ from going_further import data_files, file_inputs
 from going_further.cluster import membership
 from going_further.cluster.task import Task, find_checkpoint
 from support import print_device, tf
-from support.report import fill_line
+from support.report import occupancy_line
 from support.watching import queue_watched
 
 FLAGS, member = membership.parse(__doc__)
@@ -104,7 +104,7 @@ def train(sess, session):
     print(f"steps of the cluster: {done}{of_all}")
     if member.is_chief and not FLAGS.checkpoint_dir:
         print("no --checkpoint_dir: nothing is kept")
-    fill = []
+    occupancy = []
     if not paths:  # whose examples are for training, each so often and no more
         print(f"accuracy before: {session.run(accuracy):.3f}")
     log_steps = -(-(FLAGS.steps or 1000) // 10)
@@ -125,7 +125,7 @@ def train(sess, session):
     if is_left():
         step()  # the first step is slow: it prepares the graph
     untimed = steps
-    with queue_watched(session, waiting, fill.append), common.Clock() as clock:
+    with queue_watched(session, waiting, occupancy.append), common.Clock() as clock:
         try:
             while is_left():
                 step()
@@ -141,8 +141,8 @@ def train(sess, session):
         print(f"examples seen by this worker: {session.run(examples_seen)}")
     else:
         print(f"accuracy after: {session.run(accuracy):.3f}")
-    if fill:
-        print(fill_line(fill, FLAGS.capacity))
+    if occupancy:
+        print(occupancy_line(occupancy, FLAGS.capacity))
     print(f"steps of the cluster: {done}{of_all}; of this worker: {steps}")
     return {
         "steps": steps,
