@@ -63,7 +63,7 @@ def stderr_kept_back():
         sys.stderr.flush()
         os.dup2(stderr, 2)
         if was_enabled:
-            faulthandler.enable()
+            faulthandler.enable(2)
         else:
             faulthandler.disable()
         os.close(stderr)

@@ -111,7 +111,9 @@ def _limit(run, found, feed_dict_runs):
             "Try a larger --batch_size.",
         ]
     if limit == TRAINING:
-        lines = ["Training limits this run: a step takes what training takes alone."]
+        alone = found and _ms(run) <= NEAR * ms  # though the queue may have been empty now and then
+        reason = "a step takes what training takes alone" if alone else "batches were there in time"
+        lines = [f"Training limits this run: {reason}."]
         lines.append("More --threads won't help, a faster device would.")
     else:
         lines = ["The CPU limits this run: reading and training share its cores."]
