@@ -217,7 +217,8 @@ def test_the_ps_is_lost_then_all_goes_on_and_the_chief_ends_last(cluster):
     cluster.start("ps 0")
     chief = cluster.start("worker 0", "--data_dir", cluster.data, "--epochs", 1)
     slower = cluster.start("worker 2", "--data_dir", cluster.data, "--epochs", 30)
-    assert int(chief.wait_for(STARTS).group(1)) == kept
+    # The other worker may be some steps ahead by the time at which the chief prints.
+    assert int(chief.wait_for(STARTS).group(1)) >= kept
     slower.wait_for(STARTS)
     chief.wait_for(f"^waiting for .*{named(cluster, 'worker 2')} to end$")
     worker.process.send_signal(signal.SIGCONT)
@@ -231,6 +232,8 @@ def test_the_ps_is_lost_then_all_goes_on_and_the_chief_ends_last(cluster):
     assert seen == [30 * 2 * 20, 3 * 20]
     (last,) = re.findall(r"^steps of the cluster: (\d+); of", "\n".join(slower.lines), re.M)
     assert cluster.checkpoint() == int(last)
+    # Batches of 16: nothing after the checkpoint was lost or trained twice.
+    assert int(last) == kept + math.ceil(seen[0] / 16) + math.ceil(seen[1] / 16)
 
     # A worker that comes too late needs no chief.
     late = cluster.start("worker 1", "--steps", last)
