@@ -1,6 +1,7 @@
 """A task's flags, clusters of real processes and what they survive, and their launcher."""
 
 import contextlib
+import math
 import os
 import re
 import signal

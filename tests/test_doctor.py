@@ -1,0 +1,378 @@
+"""going_further/doctor.py: what it says of scripts that hang, of healthy ones, of their input."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from conftest import ROOT, SCRIPTS, Copy
+from support import tf
+
+PATIENTS = Path(__file__).with_name("doctor_patients.py")
+START = "tf.train.start_queue_runners(sess, coord)"
+
+share = pytest.mark.xdist_group("patients")
+
+
+def doctor(script, *flags, own=()):
+    command = [sys.executable, str(ROOT / "going_further" / "doctor.py"), *own, str(script)]
+    return command + [str(flag) for flag in flags]
+
+
+def said(stderr):
+    return re.findall(r"^doctor: (.*)$", stderr, re.M)
+
+
+@pytest.fixture(scope="module")
+def patients(tmp_path_factory):
+    """What the doctor said of each: {(name, whether mended): [line, ...]}."""
+    copy = Copy(tmp_path_factory.mktemp("patients"))
+    status, stdout, stderr = copy.finish(copy.start(doctor(PATIENTS, own=("--patience", "0.2"))))
+    assert (status, stdout) == (0, "all went on\n"), stderr
+    _, *parts = re.split(r"^PATIENT (\w+) (True|False)$", stderr, flags=re.M)
+    told = zip(parts[::3], parts[1::3], parts[2::3])
+    return {(name, mended == "True"): said(text) for name, mended, text in told}
+
+
+FOR = "has waited N s for"
+EMPTY = f'sess.run() {FOR} the queue "queue": 0 of 3 elements, 1 needed.'
+NAMES = [
+    f'sess.run() {FOR} the queue "batch/fifo_queue": 0 of 32 elements, 4 needed.',
+    'The QueueRunner of "batch/fifo_queue" waits itself, for the queue "names": '
+    "0 of 32 elements, 1 needed.",
+]
+FULL = 'a place in the queue "queue", which is full (3 elements).'
+JOIN = f"join() {FOR} a thread."
+ALIVE = "Its QueueRunner is in the collection, but was"
+DEAD = "Its QueueRunner has ended by an error:"
+NONE = "No QueueRunner for it is in the collection, and"
+ADD = f"tf.train.add_queue_runner(tf.train.QueueRunner(queue, [enqueue])), then {START}."
+RAISE = f"With a Coordinator, {START}, coord.raise_requested_exception() in the loop ends the loop"
+
+FOUND = {
+    "never_started": [EMPTY, f"{ALIVE} not started.", f"{START}, once the whole graph is built."],
+    "one_of_two_started": [
+        *NAMES,
+        f"{ALIVE} not started.",
+        f"{START}, once the whole graph is built.",
+    ],
+    "never_added": [EMPTY, f"{NONE} nobody enqueues.", ADD],
+    "another_session": [
+        EMPTY,
+        f"{ALIVE} started in another session.",
+        f"{START}, once the whole graph is built.",
+    ],
+    "runner_failed": [EMPTY, f"{DEAD} ERROR", f"mend that. {RAISE} by such an error."],
+    "epochs_not_initialized": [
+        *NAMES,
+        f"{DEAD} ERROR",
+        f"sess.run(tf.local_variables_initializer()) before {START}.",
+    ],
+    "too_few_examples": [
+        f'sess.run() {FOR} the queue "queue": 40 of 100 elements, '
+        "50 (min_after_dequeue) + 8 needed.",
+        f"{NONE} only the thread that waits has enqueued (FILE).",
+        ADD,
+    ],
+    "join_without_request": [
+        f'{JOIN} The QueueRunner of "queue" waits for {FULL}',
+        "Nobody has called request_stop() of its Coordinator.",
+        "coord.request_stop() before coord.join(threads).",
+    ],
+    "join_without_coordinator": [
+        f'{JOIN} The QueueRunner of "queue" waits for {FULL}',
+        "It was started without the Coordinator: request_stop() doesn't reach it.",
+        f"{START}.",
+    ],
+    "full_queue": [
+        f"sess.run() {FOR} {FULL}",
+        "Nobody takes anything out of it.",
+        "enqueue from a thread of its own (a QueueRunner), or no more than there is room.",
+    ],
+    "own_thread_ended": [
+        EMPTY,
+        "feeder, FILE, filled it, and has ended.",
+        "let it go on, or close the queue at its end: sess.run(queue.close()).",
+    ],
+    "join_of_own_thread": [
+        f"{JOIN} feeder, FILE, waits for {FULL}",
+        "Nobody takes anything out of it.",
+        "before that, sess.run(queue.close(cancel_pending_enqueues=True)).",
+    ],
+}
+
+
+@share
+@pytest.mark.parametrize("name", FOUND)
+def test_it_says_why_a_script_hangs_and_what_helps(patients, name):
+    *lines, remedy = FOUND[name]
+    expected = ["FILE: " + lines[0], *lines[1:], "To do: " + remedy, "Ctrl-C ends the script now."]
+    told = [re.sub(r"doctor_patients\.py:\d+", "FILE", line) for line in patients[name, False]]
+    told = [re.sub(r"waited \d+ s", "waited N s", line) for line in told]
+    # TensorFlow 1.0.0 keeps the words of an error in Python to its log.
+    error = r"by an error: .*(record 7 is damaged|pyfunc_\d+: see|names/limit_epochs/epochs).*"
+    told = [re.sub(error, "by an error: ERROR", line) for line in told]
+    told = [line for line in told if not re.match(r"FILE: .* went on after \d+ s\.", line)]
+    assert told == expected
+    # As it says: with that done, the script goes on.
+    assert "waited" not in "".join(patients[name, True])
+
+
+@share
+def test_it_says_when_things_move_after_all(patients):
+    told = [line for name in FOUND for line in patients[name, False]]
+    assert sum("sess.run() went on after" in line for line in told) == 9
+
+
+@share
+@pytest.mark.parametrize(
+    "name, reason",
+    [
+        ("slow_reader", r'The QueueRunner of "queue" is at work: nothing is wrong so far\.'),
+        (
+            "shuffle_that_fills_up",
+            r'The QueueRunner of "shuffle_batch/random_shuffle_queue" is at work: nothing is wrong',
+        ),
+        (
+            "slow_own_thread",
+            r"feeder, doctor_patients\.py:\d+, is at work: nothing is wrong so far",
+        ),
+        (
+            "own_thread_before_its_first_run",
+            r"feeder, doctor_patients\.py:\d+, may have to do with",
+        ),
+        ("long_step", "But the process is computing: nothing is wrong so far"),
+        ("step_that_sleeps", "But the process is computing: nothing is wrong so far"),
+    ],
+)
+def test_it_calls_nothing_wrong_that_is_at_work(patients, name, reason):
+    told = "\n".join(patients[name, True])
+    assert "To do" not in told
+    assert "Ctrl-C" not in told
+    if name != "long_step" or "waited" in told:  # a fast machine has done it by then
+        assert re.search(reason, told)
+
+
+@share
+def test_a_shuffle_that_fills_up_is_counted(patients):
+    told = "\n".join(patients["shuffle_that_fills_up", True])
+    before, now = re.search(
+        r"^It moves: (\d+) elements a moment ago, (\d+) now\.", told, re.M
+    ).groups()
+    assert 0 <= int(before) < int(now)
+    assert f"{now} of 400 elements, 150 (min_after_dequeue) + 8 needed" in told
+
+
+def test_the_demo_of_the_hang_is_ended_by_ctrl_c_at_once(copy):
+    process = copy.start(
+        doctor(copy.folder / SCRIPTS["02"], "--patience", 0, own=("--patience", "1"))
+    )
+    lines = []
+    for line in process.stderr:
+        lines.append(line)
+        if "Ctrl-C" in line:
+            break
+    process.send_signal(signal.SIGINT)
+    status, stdout, _ = copy.finish(process)
+    assert status in (130, -signal.SIGINT)
+    assert "The queue is empty. The 4th dequeue:" in stdout
+    shown = re.findall(r"^doctor: .*$", (ROOT / "README.md").read_text(), re.M)
+    told = [line.rstrip("\n") for line in lines if line.startswith("doctor: ")]
+    assert [re.sub(r"\d+ s ", "", line) for line in told] == [
+        re.sub(r"\d+ s ", "", line) for line in shown
+    ]
+
+
+MANNERS = """
+import os, sys, __main__
+print(sys.argv, sys.path[0], __file__, __name__, __main__.__dict__ is globals())
+print("to stderr", file=sys.stderr)
+def fail(n):
+    raise ValueError(n)
+if sys.argv[1] == "exit":
+    sys.exit(7)
+fail("on purpose")
+"""
+
+
+@pytest.mark.parametrize("how, status", [("exit", 7), ("fail", 1)])
+def test_a_script_sees_and_prints_the_same_as_without_it(copy, how, status):
+    script = copy.folder / "manners.py"
+    script.write_text(MANNERS)
+    flags = [how, "--patience", "3", "--help"]
+    alone = copy.finish(copy.start([sys.executable, str(script), *flags]))
+    under = copy.finish(copy.start(doctor(script, *flags)))
+    assert alone[0] == status
+    assert under[:2] == alone[:2]
+    # Newer Pythons mark the part of a line that failed, where they can.
+    unmarked = [re.sub(r"^ *[\^~]+\n", "", text, flags=re.M) for text in (alone[2], under[2])]
+    told = "doctor: No run() from one place came 50 times: no word on what the input costs.\n"
+    assert unmarked[1].replace(told, "") == unmarked[0]
+
+
+def test_a_script_that_is_not_there(copy):
+    status, _, stderr = copy.finish(copy.start(doctor("nowhere.py")))
+    assert status == 2
+    assert stderr.endswith("error: nowhere.py: No such file or directory\n")
+
+
+# 01 on a clock that counts: a read takes 3 ms (each 20th, 40), a training step 5; on one core.
+CLOCK = """
+
+import types
+
+_real, _now, _reads = read_batch, [0.0], [0]
+time = types.ModuleType("counted")
+import time as _time
+time.sleep, time.perf_counter, time.process_time = _time.sleep, lambda: _now[0], lambda: _now[0]
+_time.perf_counter, _time.process_time = time.perf_counter, time.process_time
+
+
+def _passes(seconds):
+    def count():
+        _now[0] += seconds()
+        return True
+    return tf.py_func(count, [], tf.bool)
+
+
+def _read():
+    _reads[0] += 1
+    return 0.003 if _reads[0] % 20 else 0.04
+
+
+def read_batch(*args):
+    with tf.control_dependencies([_passes(_read)]):
+        return tf.identity(_real(*args))
+
+
+_built = build_model
+
+
+def build_model(x, y_true):
+    train_step, loss, accuracy = _built(x, y_true)
+    return tf.group(train_step, _passes(lambda: 0.005)), loss, accuracy
+"""
+
+
+def test_it_predicts_what_01_predicts(copy):
+    copy.append("common.py", CLOCK)
+    flags = ["--steps", 200]
+    process = copy.start(doctor(copy.folder / SCRIPTS["01"], *flags))
+    status, stdout, stderr = copy.finish(process)
+    assert status == 0, stderr
+    parts = r"(training|input / threads|CPU time / cores)"
+    theirs = {name: float(ms) for ms, name in re.findall(rf"^ +(\S+) ms  {parts}", stdout, re.M)}
+    found = "\n".join(said(stderr))
+    ours = {name: float(ms) for ms, name in re.findall(rf"^ +(\S+) ms  {parts}", found, re.M)}
+    assert ours.keys() == theirs.keys()
+    assert ours == pytest.approx(theirs, rel=0.05)
+    assert theirs["training"] == pytest.approx(5, rel=0.01)
+    step, best, gain = re.search(
+        r"\(fed\): (\S+) ms a step\.\nPrediction with a queue: (\S+) ms a step \(-(\d+)% at best\)",
+        found,
+    ).groups()
+    assert float(best) == max(ours.values())
+    assert int(gain) == pytest.approx(100 * (1 - float(best) / float(step)), abs=1)
+
+
+def test_it_looks_at_the_queue_of_04_which_starves(copy):
+    flags = ["--steps", 60, "--read_latency_ms", 50]
+    command = doctor(copy.folder / SCRIPTS["04"], *flags)
+    status, stdout, stderr = copy.finish(copy.start(command))
+    assert status == 0, stderr
+    of_04 = re.search(r"^queue: .*; empty at (\d+)% of", stdout, re.M).group(1)
+    told = said(stderr)
+    looked = re.match(
+        r'queue "input/\w+": on average \S+ of 5 elements waiting; empty at (\d+)%', told[1]
+    )
+    assert int(of_04) > 90
+    assert int(looked.group(1)) > 90
+    assert told[2].startswith("The input limits this run: training waited for it. Fill ")
+    assert told[3] == "threads: QueueRunner(queue, [enqueue] * 2), or num_threads=2."
+
+
+OF_SOMEBODY_ELSE = """
+import sys, threading, time
+import tensorflow as tf
+tf = getattr(getattr(tf, "compat", None), "v1", tf)
+if hasattr(tf, "disable_eager_execution"):
+    tf.disable_eager_execution()
+
+def main(_):
+    with tf.python_io.TFRecordWriter(sys.argv[1]) as writer:
+        for i in range(100):
+            feature = {"x": tf.train.Feature(float_list=tf.train.FloatList(value=[i]))}
+            example = tf.train.Example(features=tf.train.Features(feature=feature))
+            writer.write(example.SerializeToString())
+    names = tf.train.string_input_producer([sys.argv[1]])
+    _, record = tf.TFRecordReader().read(names)
+    x = tf.parse_single_example(record, {"x": tf.FixedLenFeature([1], tf.float32)})["x"]
+    batch = tf.train.shuffle_batch([x], 8, 100, 50, num_threads=2)
+    w = tf.get_variable("w", [], initializer=tf.constant_initializer(1.0))
+    step = tf.train.get_or_create_global_step() if hasattr(
+        tf.train, "get_or_create_global_step") else tf.contrib.framework.get_or_create_global_step()
+    train = tf.train.GradientDescentOptimizer(1e-6).minimize(
+        tf.reduce_mean(tf.square(w * batch)), global_step=step)
+    hooks = [tf.train.StopAtStepHook(last_step=300)]
+    with tf.train.MonitoredTrainingSession(hooks=hooks) as sess:
+        while not sess.should_stop():
+            sess.run(train)
+            time.sleep(0.002)
+    # A thread that isn't a daemon keeps Python from ending.
+    with tf.Graph().as_default():
+        enqueue = tf.FIFOQueue(1, [tf.float32], [[]], name="left").enqueue(1.0)
+        sess = tf.Session()
+        threading.Thread(target=lambda: [sess.run(enqueue) for _ in range(9)], name="left").start()
+    print("done")
+
+tf.app.run(main)
+"""
+
+
+def test_a_training_of_somebody_else_which_does_not_end(copy):
+    script = copy.elsewhere / "theirs.py"
+    script.write_text(OF_SOMEBODY_ELSE)
+    command = doctor("theirs.py", "records", own=("--give_up", "--patience", "1"))
+    status, stdout, stderr = copy.finish(copy.start(command))
+    told = said(stderr)
+    assert (status, stdout) == (3, "done\n"), stderr
+    assert re.match(
+        r"theirs\.py:\d+ ran \d+ times \(input from a queue\): \S+ ms a step\.", told[0]
+    )
+    assert re.match(r'queue "shuffle_batch/random_shuffle_queue": on average \S+ of 100', told[1])
+    assert "left, theirs.py" in told[4] and "which is full (1 elements)" in told[4]
+    assert told[-1].startswith("To do: ")
+
+
+KERAS = """
+import numpy as np
+import tensorflow as tf
+if hasattr(tf, "compat") and hasattr(tf.compat, "v1") and tf.__version__ < "2.16":
+    tf = tf.compat.v1
+model = tf.keras.models.Sequential([tf.keras.layers.Dense(1, input_shape=(3,))])
+model.compile("sgd", "mse")
+for _ in range(60):
+    model.train_on_batch(np.ones((4, 3), np.float32), np.ones((4, 1), np.float32))
+print("trained")
+"""
+
+
+@pytest.mark.skipif(not hasattr(tf, "keras"), reason="this TensorFlow has no tf.keras")
+def test_keras_trains_and_the_doctor_says_what_it_cannot_see(copy):
+    script = copy.elsewhere / "with_keras.py"
+    script.write_text(KERAS)
+    status, stdout, stderr = copy.finish(copy.start(doctor(script)))
+    assert (status, stdout) == (0, "trained\n"), stderr
+    assert len(said(stderr)) >= 1
+
+
+def test_it_needs_nothing_but_tensorflow():
+    source = (ROOT / "going_further" / "doctor.py").read_text()
+    imported = set(re.findall(r"^(?:import|from) (\w+)", source, re.M))
+    check = "import sys; sys.path[:] = [p for p in sys.path if 'site-packages' not in p]\n"
+    check += "\n".join(f"import {name}" for name in imported)
+    subprocess.check_call([sys.executable, "-S", "-c", check], cwd=os.sep)
