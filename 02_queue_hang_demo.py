@@ -1,7 +1,7 @@
 """02: why a queue hangs: it is filled once, with 3 scalars, and dequeued 4 times.
 
 The main thread alone fills the queue. While it waits for an element, nobody brings one. (A second
-thread says meanwhile how long that has lasted.)
+thread says meanwhile how long that has lasted. It only asks for the size, which never waits.)
 """
 
 import math

@@ -20,8 +20,7 @@ x_input_data = tf.Print(x_input_data, [call, x_input_data], "Generated, call: ",
 queue = tf.FIFOQueue(capacity, dtypes=[tf.float32], shapes=[[]], name="queue")
 enqueue = queue.enqueue_many(x_input_data)
 
-# add_queue_runner() puts the runner in the collection QUEUE_RUNNERS, where
-# start_queue_runners() looks.
+# add_queue_runner() puts it in a collection, where start_queue_runners() looks.
 tf.train.add_queue_runner(tf.train.QueueRunner(queue, [enqueue]))
 
 x = queue.dequeue()
@@ -35,10 +34,11 @@ print("How many times is the generator called?")
 
 with tf.Session() as sess:
     sess.run(tf.global_variables_initializer())
-    coord = tf.train.Coordinator(clean_stop_exception_types=())  # no data left is an error too
+    # An end of the data, which by default is a clean end, would be an error here.
+    coord = tf.train.Coordinator(clean_stop_exception_types=())
     # Two threads: one runs the enqueue op, the other waits for the end, to close the queue.
-    runner, closer = threads = tf.train.start_queue_runners(sess, coord)
-    runner.name, closer.name = "runner", "closer"
+    threads = tf.train.start_queue_runners(sess, coord)
+    threads[0].name, threads[1].name = "runner", "closer"
     print(f"Threads: {', '.join(thread.name for thread in threading.enumerate())}.")
     with coord.stop_on_exception():
         for _ in range(dequeues):

@@ -11,17 +11,20 @@ tf.set_random_seed(FLAGS.seed)
 with tf.name_scope("input"), tf.device("/cpu:0"):
     x_batch = common.read_batch(FLAGS.batch_size, FLAGS.read_latency_ms)
     queue = tf.FIFOQueue(FLAGS.capacity, [tf.float32], [x_batch.get_shape()])  # of whole batches
-    tf.train.add_queue_runner(tf.train.QueueRunner(queue, [queue.enqueue(x_batch)] * FLAGS.threads))
+    enqueue = queue.enqueue(x_batch)  # each run reads another batch, and waits for a place for it
+    runner = tf.train.QueueRunner(queue, [enqueue] * FLAGS.threads)  # a thread for each entry
+    tf.train.add_queue_runner(runner)  # to the collection in which start_queue_runners() looks
     x = queue.dequeue(name="x")
     y_true = common.label(x)
 
 train_step, loss, accuracy = common.build_model(x, y_true)
 init = tf.global_variables_initializer()
 monitor = common.Monitor(FLAGS, "queue", queue.size())
+coord = tf.train.Coordinator(clean_stop_exception_types=())  # an early end of the data is an error
 tf.get_default_graph().finalize()  # from here on, adding an op is an error and not a leak
 
 
-def train():
+def train(sess):
     print(f"accuracy before: {sess.run(accuracy):.3f}")
     for step in monitor.steps(sess):
         coord.raise_requested_exception()  # a reader's error, at once
@@ -32,10 +35,9 @@ def train():
 
 with tf.Session(config=session_config(FLAGS)) as sess:
     sess.run(init)
-    coord = tf.train.Coordinator(clean_stop_exception_types=())  # no data left is an error too
     threads = tf.train.start_queue_runners(sess, coord)
     with coord.stop_on_exception():
-        train()
+        train(sess)
     coord.request_stop()
     coord.join(threads)  # raises what came first: the reader's error, not the empty queue's
 

@@ -28,6 +28,9 @@ benchmark: .venv/ready
 	$(benchmark) --json $(into)/benchmark.json $(BENCHMARK_FLAGS)
 	$(benchmark) --over read_latency_ms --rounds 12 --json $(into)/read_latency.json $(BENCHMARK_FLAGS)
 	$(benchmark) --over batch_size --rounds 12 --steps 15 --json $(into)/batch_size.json $(BENCHMARK_FLAGS)
+	@# The intra-op threads are one pool for the whole process, so these are two processes.
+	TF_NUM_INTRAOP_THREADS=$$((2 * $$(nproc))) $(benchmark) --over batch_size --values 2048 \
+	--rounds 12 --steps 15 --json $(into)/batch_size_twice_the_threads.json $(BENCHMARK_FLAGS)
 	$(benchmark) --over capacity --rounds 12 --steps 40 --json $(into)/capacity.json $(BENCHMARK_FLAGS)
 	.venv/bin/python -m going_further.make_files
 	$(benchmark) --data_dir data --json $(into)/files.json $(BENCHMARK_FLAGS)
@@ -53,13 +56,16 @@ pairs: .venv/ready
 	.venv/bin/python -m going_further.releases --releases 1.0.0,1.15.5,2.21.0 \
 	--read_latency_ms 0,3,10 --rounds 4 --turns 4 --json $(into)/pairs.json $(PAIRS_FLAGS)
 
-# All that the READMEs quote, anew.
+# All that the pages quote, anew.
 measured: .venv/ready
 	$(MAKE) benchmark trace pairs versions into=going_further/measured
 	mkdir -p results
 	rm -f results/run.jsonl
 	(set -e; for script in 01_* 04_* 01_* 04_* 01_* 04_*; do echo "== $$script"; \
 	.venv/bin/python $$script --timings results/run.jsonl; done; \
+	for script in 01_* 04_*; do echo "== slow_$$script"; .venv/bin/python $$script \
+	--read_latency_ms 3 --steps 1000 --timings results/run.jsonl; done; \
+	echo "== seen"; .venv/bin/python -m support --timings results/run.jsonl; \
 	for script in 02_* 03_*; do echo "== $$script"; .venv/bin/python $$script; done) \
 	> results/run.txt 2>&1 || { tail results/run.txt; exit 1; }
 	mv results/run.txt going_further/measured
@@ -68,10 +74,9 @@ measured: .venv/ready
 figures: .venv/ready
 	.venv/bin/python -m going_further.figures --dir $(into)
 
-# Writes what was measured into the READMEs.
+# Writes what was measured into the pages.
 quotes: .venv/ready
-	.venv/bin/python -m cogapp -r -I . README.md going_further/README.md \
-	going_further/versions/README.md
+	.venv/bin/python -m cogapp -r -I . README.md docs/measurements.md docs/versions.md
 
 # CLUSTER_FLAGS="--workers 4" and the like: its flags.
 cluster: .venv/ready
@@ -92,6 +97,14 @@ $(1)/bin/python 02_queue_hang_demo.py
 $(1)/bin/python 03_queue_runner_demo.py
 @echo
 $(1)/bin/python 04_queue_pipeline_training.py
+@echo
+@echo "01 and 04 again, where each read waits for 3 ms, as for a slow disk:"
+@echo
+$(1)/bin/python 01_feed_dict_baseline.py --read_latency_ms 3 --steps 1000
+@echo
+$(1)/bin/python 04_queue_pipeline_training.py --read_latency_ms 3 --steps 1000
+@echo
+@$(1)/bin/python -m support
 endef
 
 # As many tests at a time as there are cores, those of one xdist_group in one process.

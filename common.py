@@ -1,5 +1,6 @@
 """What the scripts share: the "filesystem", the model, the clock."""
 
+import math
 import time
 
 from support import tf
@@ -32,7 +33,7 @@ def read_batch(batch_size, read_latency_ms=0):
 
 
 def waits(read_latency_ms):
-    """What a read that waits so long has to wait for: a list for tf.control_dependencies().
+    """Ops that wait for read_latency_ms: a list for tf.control_dependencies().
 
     The wait costs no CPU, and reads by several threads wait in parallel.
     """
@@ -59,12 +60,13 @@ def label(x):
 # ------------------------------------------------------------------ the model
 
 
-def build_model(x, y_true):
+def build_model(x, y_true, global_step=None):
     """The article's network, FEATURES -> 1024 ReLU -> 1 logit, and its training by Adam.
 
     Args:
       x: float32 [batch, FEATURES].
       y_true: float32 [batch, 1], each 0 or 1.
+      global_step: a variable that counts the updates, for those who need one.
 
     Returns: (train_step, loss, accuracy): an op; the mean sigmoid cross-entropy and the
       share of examples classified right, both float32 scalars.
@@ -80,8 +82,6 @@ def build_model(x, y_true):
         accuracy = tf.reduce_mean(tf.cast(right, tf.float32))
     with tf.name_scope("training"):
         optimizer = tf.train.AdamOptimizer(learning_rate=0.01)
-        # Counts the updates, where there is one: on a cluster. Else it is None.
-        global_step = tf.train.get_global_step()
         train_step = optimizer.minimize(loss, global_step, name="train_step")
     return train_step, loss, accuracy
 
@@ -99,7 +99,7 @@ def dense(x, units, name, seed):
 
 
 class Clock:
-    """Measures the body of a `with` statement, in seconds.
+    """Measures the bodies of its `with` statements, in seconds, all together.
 
     Attributes:
       seconds: by the clock on the wall.
@@ -113,8 +113,8 @@ class Clock:
         return self
 
     def __exit__(self, *_):
-        self.seconds = time.perf_counter() - self._start[0]
-        self.cpu_seconds = time.process_time() - self._start[1]
+        self.seconds += time.perf_counter() - self._start[0]
+        self.cpu_seconds += time.process_time() - self._start[1]
 
 
 class Monitor:
@@ -135,26 +135,13 @@ class Monitor:
       clock: the Clock of the steps.
       busy: how busy the device was meanwhile, as device.busy() tells it.
       occupancy: how many batches waited in the queue, at each of the looks taken meanwhile.
-      fetching_seconds: what the function marked by fetching() took meanwhile; None without one.
+      fetching: the Clock of the input, for a loop that fetches it: it measures its `with` bodies.
     """
 
     def __init__(self, flags, variant, waiting=None):
         self.flags, self.variant = flags, variant
-        self.clock, self.busy, self.occupancy, self.fetching_seconds = Clock(), None, [], None
-        self._waiting, self._step, self._timing = waiting, 0, False
-
-    def fetching(self, fetch):
-        """A decorator: add up how long a function takes to fetch the input of the steps."""
-        self.fetching_seconds = 0.0
-
-        def fetch_timed():
-            with Clock() as clock:
-                batch = fetch()
-            if self._timing:
-                self.fetching_seconds += clock.seconds
-            return batch
-
-        return fetch_timed
+        self.clock, self.fetching, self.busy, self.occupancy = Clock(), Clock(), None, []
+        self._waiting, self._step = waiting, 0
 
     def steps(self, sess):
         """Yields: 0, a step that isn't timed, then 1 to flags.steps, which are."""
@@ -165,10 +152,9 @@ class Monitor:
             bar = tqdm(range(1, self.flags.steps + 1), unit="step", leave=False, disable=None)
             queue, utilisation = queue_watched(sess, self._waiting, self._note_waiting), []
             with queue, gpu_watched(gpu(), utilisation), self.clock:
-                self._timing = True
+                self.fetching = Clock()  # without step 0
                 for self._step in bar:
                     yield self._step
-                self._timing = False
         self.busy = busy(self.clock.seconds, self.clock.cpu_seconds, utilisation)
 
     def log(self, step, loss):
@@ -182,7 +168,7 @@ class Monitor:
 
     def _is_one_of(self, n, step):
         """Whether it is one of the n + 1 steps, or fewer, that divide the run evenly."""
-        return step % -(-self.flags.steps // n) == 0
+        return step % math.ceil(self.flags.steps / n) == 0
 
     def _note_waiting(self, batches):
         self.occupancy.append(batches)

@@ -103,7 +103,7 @@ def parse():
         "--values",
         type=lambda text: text.split(","),
         metavar="N,N...",
-        help="its values (default: those that the README shows)",
+        help="its values (default: those of docs/measurements.md)",
     )
     parser.add("--data_dir", metavar="DIR", help="the folder of the files to read")
     quick = "at most 5 rounds of 15 steps: shows in a minute that it works, and little more"

@@ -23,10 +23,8 @@ def no_input(case):
 def feed_dict(case):
     """As in 01."""
     x_batch = _read(case)
-    y_batch = common.label(x_batch)
     x = tf.placeholder(tf.float32, x_batch.get_shape(), name="x")
-    y_true = tf.placeholder(tf.float32, y_batch.get_shape(), name="y_true")
-    return x, y_true, lambda sess: dict(zip([x, y_true], sess.run([x_batch, y_batch])))
+    return x, common.label(x), lambda sess: {x: sess.run(x_batch)}
 
 
 def queue(case):
@@ -167,13 +165,11 @@ class Variant:
             sess.run(init)
             tf.train.start_queue_runners(sess, coord)
 
-        self._fetching = common.Clock() if next_feed else None
-        self._fetch_seconds = 0.0
+        self._fetching = common.Clock()
 
         def fed_step():
             with self._fetching:
                 fed = next_feed(sess)
-            self._fetch_seconds += self._fetching.seconds
             return sess.run(fetches, feed_dict=fed)
 
         self.sess, self.step = sess, lambda: sess.run(fetches)
@@ -190,11 +186,11 @@ class Variant:
         """
         # What prefetches has filled its buffer while others were timed.
         run_until_steady(self.step, self._waiting, self._prefetched)
-        self._fetch_seconds = 0.0
+        self._fetching = common.Clock()
         with common.Clock() as clock:
             for _ in range(steps):
                 self.step()
         figures = {"ms": clock.seconds, "cpu_ms": clock.cpu_seconds}
-        if self._fetching:
-            figures["fetch_ms"] = self._fetch_seconds
+        if self._fetching.seconds:
+            figures["fetch_ms"] = self._fetching.seconds
         return {name: 1000 * seconds / steps for name, seconds in figures.items()}

@@ -122,7 +122,7 @@ def print_device():
         print(f"nvidia-smi finds a GPU, {name}, that TensorFlow does not see.")
         for line in _what_tensorflow_says():
             print(f"  {line}")
-        print('Going on with the CPU. The README says under "On a GPU" what to install.')
+        print('Going on with the CPU. docs/installing.md says under "On a GPU" what to install.')
 
 
 def _what_tensorflow_says():

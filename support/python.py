@@ -37,8 +37,9 @@ def advice(error):
     library = re.search(r"libcu\w+\.so[.\d]*", str(error))
     if library:
         return (
-            'This GPU build of TensorFlow finds no {}, a part of CUDA: see "On a GPU" in the '
-            "README.\nWithout a GPU, type: make run-tf1, or: {}uninstall -y tensorflow-gpu && {}"
+            'This GPU build of TensorFlow finds no {}, a part of CUDA: see "On a GPU" in '
+            "docs/installing.md.\n"
+            "Without a GPU, type: make run-tf1, or: {}uninstall -y tensorflow-gpu && {}"
         ).format(library.group(), pip, cpu)
 
     # A newer NumPy has no more what an older TensorFlow uses. The last of these is 2.11's error.

@@ -1,4 +1,4 @@
-"""What a training script says at its end."""
+"""What a training script says at its end, and what `make run` says at its own."""
 
 from support import rule, timings
 from support.device import cores, cpu, device
@@ -19,7 +19,7 @@ def report(monitor):
             variant += f", {name} {run[name]}"
     run.update(variant=variant, tensorflow=tf.__version__, device=device(), cpu=cpu())
     run.update(seconds=monitor.clock.seconds, cpu_seconds=monitor.clock.cpu_seconds)
-    run.update(fetching_seconds=monitor.fetching_seconds, busy=monitor.busy)
+    run.update(fetching_seconds=monitor.fetching.seconds or None, busy=monitor.busy)
     run.update(summary_of_occupancy(monitor.occupancy))
     runs = timings.read(flags.timings) + [run]
     timings.append(flags.timings, run)
@@ -33,7 +33,7 @@ def report(monitor):
     print("\n".join(timings.table(runs, flags.timings)))
     feed_dict_runs = timings.of_variant(timings.comparable(runs), "feed_dict")
     if variant == "feed_dict":
-        lines = rule.predicted(rule.bounds(feed_dict_runs, cores()), cores())
+        lines = [rule.predicted(feed_dict_runs, cores())]
     else:
         lines = rule.verdict(run, feed_dict_runs, cores())
     print("\n".join(lines))
@@ -61,3 +61,27 @@ def summary_of_occupancy(occupancy):
         "waiting": sum(occupancy) / len(occupancy),
         "empty": occupancy.count(0) / len(occupancy),
     }
+
+
+def conclude(path):
+    """Print the tables of the newest runs without and with a wait, and what the queue saved.
+
+    Args:
+      path: the file of the runs.
+    """
+    runs, lines = timings.read(path), []
+    for waits in (False, True):
+        of_queue = [
+            number
+            for number, run in enumerate(runs, 1)
+            if run["threads"] and bool(run["read_latency_ms"]) == waits
+        ]
+        alike = timings.comparable(runs[: of_queue[-1]]) if of_queue else []
+        fed = timings.of_variant(alike, "feed_dict")
+        if fed:
+            print("\n".join([*timings.table(alike, path), ""]))
+            latency = f"where reads wait for {alike[-1]['read_latency_ms']:g} ms" if waits else ""
+            lines.append(
+                f"Seen {latency or 'without a wait'}: " + rule.seen(alike[-1], fed, cores())
+            )
+    print("\n".join(lines) or "Nothing to compare yet: run 01 and 04.")

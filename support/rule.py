@@ -8,6 +8,7 @@ import math
 from statistics import median
 
 from support.flags import MOST_CAPACITY, MOST_THREADS
+from support.timings import change, step_ms
 
 TRAINING, INPUT, CPU = "training", "input / threads", "CPU time / cores"
 
@@ -49,15 +50,28 @@ def longest(found):
     return name, found[name]
 
 
-def predicted(found, cores):
-    """What 01 says of 04, from its own bounds: a list of lines."""
+def predicted(feed_dict_runs, cores):
+    """What 01 says of 04, from its own runs: a line."""
+    ms, step = longest(bounds(feed_dict_runs, cores))[1], median(map(step_ms, feed_dict_runs))
+    return (
+        f"Prediction: if another thread fetched the batches meanwhile, as in 04, a step would take "
+        f"{ms:.2f} ms in place of {step:.2f} ({change(ms, step)})."
+    )
+
+
+def seen(run, feed_dict_runs, cores):
+    """What a queue saved, and why: a line."""
+    step, ms_of_run = median(map(step_ms, feed_dict_runs)), step_ms(run)
+    name, ms = longest(bounds(feed_dict_runs, cores, run["threads"]))
     reasons = {
-        TRAINING: "training, while 04 reads the next batch in another thread",
-        INPUT: "input / threads: that thread's read (--threads 4 reads four at once)",
-        CPU: f"CPU time / cores: the work of both, shared by {cores:g} cores",
+        TRAINING: "training takes that long, and fetching goes on meanwhile",
+        INPUT: "fetching takes that long, and training goes on meanwhile",
+        CPU: f"the {cores:g} cores need that long for the work of both",
     }
-    lines = [f"Prediction for 04: {longest(found)[1]:.2f} ms a step, the longest of"]
-    return lines + [f"  {ms:5.2f} ms  {reasons[name]}" for name, ms in found.items()]
+    return (
+        f"{step:.2f} ms a step with feed_dict, {ms_of_run:.2f} with the queue "
+        f"({change(ms_of_run, step)}). Predicted: {ms:.2f}, as {reasons[name]}."
+    )
 
 
 # ------------------------------------------------------------------ the verdict
@@ -82,10 +96,17 @@ def verdict(run, feed_dict_runs, cores):
     found = bounds(feed_dict_runs, cores, run["threads"])
     if not found:
         return _limit(run, found, feed_dict_runs)
-    name, ms = longest(found)
-    told = f"Prediction from feed_dict's times: {ms:.2f} ms a step ({name}). "
-    told += f"This run took {_ms(run) / ms:.2f} times that."
-    return [told, *_limit(run, found, feed_dict_runs)]
+    reasons = {
+        TRAINING: "training: fetching goes on meanwhile",
+        INPUT: f"input / threads: fetching, by {run['threads']} at a time",
+        CPU: f"CPU time / cores: the work of both, shared by {cores:g} cores",
+    }
+    return [
+        f"Prediction from feed_dict's times: {longest(found)[1]:.2f} ms a step, the longest of",
+        *(f"  {ms:5.2f} ms  {reasons[name]}" for name, ms in found.items()),
+        f"This run took {step_ms(run) / longest(found)[1]:.2f} times that.",
+        *_limit(run, found, feed_dict_runs),
+    ]
 
 
 def _limit(run, found, feed_dict_runs):
@@ -93,7 +114,7 @@ def _limit(run, found, feed_dict_runs):
     on_cpu = run["device"].startswith("CPU")
     full = on_cpu and run["busy"] is not None and run["busy"] >= BUSY
 
-    if found and _ms(run) <= NEAR * ms:
+    if found and step_ms(run) <= NEAR * ms:
         limit = name
     elif _waited(run, found) and not full:
         if found and name != INPUT:
@@ -111,7 +132,8 @@ def _limit(run, found, feed_dict_runs):
             "Try a larger --batch_size.",
         ]
     if limit == TRAINING:
-        alone = found and _ms(run) <= NEAR * ms  # though the queue may have been empty now and then
+        # Though the queue may have been empty now and then.
+        alone = found and step_ms(run) <= NEAR * ms
         reason = "a step takes what training takes alone" if alone else "batches were there in time"
         lines = [f"Training limits this run: {reason}."]
         lines.append("More --threads won't help, a faster device would.")
@@ -125,17 +147,13 @@ def _limit(run, found, feed_dict_runs):
     return lines
 
 
-def _ms(run):
-    return 1000 * run["seconds"] / run["steps"]
-
-
 def _waited(run, found):
     """Whether training waited for batches: often, or, if there is a prediction, sometimes."""
     if run["empty"] is not None:
         return run["empty"] >= (SOMETIMES if found else OFTEN)
     if found:
         return longest(found)[0] == INPUT
-    return run["read_latency_ms"] / run["threads"] > OFTEN * _ms(run)
+    return run["read_latency_ms"] / run["threads"] > OFTEN * step_ms(run)
 
 
 def _single_reads(run):
@@ -156,7 +174,7 @@ def _more_threads(run, found):
     if found:  # as many as bring it below the rest
         name, rest = longest({name: ms for name, ms in found.items() if name != INPUT})
         threads = math.ceil(found[INPUT] * run["threads"] / rest)
-        if rest > LITTLE * _ms(run):
+        if rest > LITTLE * step_ms(run):
             return [limit, f"More --threads would gain little: {name} takes nearly as long."]
     threads = min(max(threads, run["threads"] + 1), MOST_THREADS)
     if threads == run["threads"]:

@@ -93,6 +93,16 @@ def comparable(runs):
     return [run for run in runs if all(run[name] == runs[-1][name] for name in SETTINGS)]
 
 
+def step_ms(run):
+    """How long a step of a run took, in ms."""
+    return 1000 * run["seconds"] / run["steps"]
+
+
+def change(seconds, before):
+    """How much more or less time that is, as text: "-36%"."""
+    return f"{round(100 * (seconds / before - 1)):+d}%"
+
+
 def of_variant(runs, variant):
     """The runs of one variant, in order."""
     return [run for run in runs if run["variant"] == variant]
@@ -142,17 +152,17 @@ def aligned(rows):
 def _row(name, group, baseline):
     run, seconds = group[0], median(run["seconds"] for run in group)
     busy = [run["busy"] for run in group if run["busy"] is not None]
-    change = ""
+    changed = ""
     if baseline and baseline != group:
-        change = f"{round(100 * (seconds / median(run['seconds'] for run in baseline) - 1)):+d}%"
+        changed = change(seconds, median(run["seconds"] for run in baseline))
     return [
         name,
         str(len(group)),
         f"{seconds:.2f} s",
-        f"{1000 * seconds / run['steps']:.2f}",
+        f"{step_ms(dict(run, seconds=seconds)):.2f}",
         f"{run['steps'] * run['batch_size'] / seconds:,.0f}",
         run["device"][:3] + (f" {median(busy):.0%}" if busy else " ?"),
-        change,
+        changed,
     ]
 
 

@@ -189,13 +189,26 @@ def test_prediction_by_hand():
     found = rule.bounds([fed(4.0, 1.0, 7.0)], cores=2)
     assert found == {"training": 3.0, "input / threads": 1.0, "CPU time / cores": 3.5}
     assert rule.longest(found) == ("CPU time / cores", 3.5)
-    assert "Prediction for 04: 3.50 ms a step" in rule.predicted(found, 2)[0]
+    assert "a step would take 3.50 ms in place of 4.00 (-12%)" in rule.predicted(
+        [fed(4.0, 1.0, 7.0)], 2
+    )
     runs = [fed(15.0, 12.0, 7.0), fed(15.0, 11.0, 7.0), fed(16.0, 13.0, 7.0)]
     assert rule.longest(rule.bounds(runs, 2)) == ("input / threads", 12.0)  # the median
     assert rule.longest(rule.bounds(runs, 2, threads=2)) == ("input / threads", 6.0)
     assert rule.longest(rule.bounds(runs, 2, threads=4)) == ("CPU time / cores", 3.5)
-    line, *_ = rule.verdict(run("queue", 6.6, threads=2), runs, 2)
-    assert "6.00 ms a step (input / threads). This run took 1.10 times that." in line
+    told = rule.verdict(run("queue", 6.6, threads=2), runs, 2)[:5]
+    assert told == [
+        "Prediction from feed_dict's times: 6.00 ms a step, the longest of",
+        "   3.00 ms  training: fetching goes on meanwhile",
+        "   6.00 ms  input / threads: fetching, by 2 at a time",
+        "   3.50 ms  CPU time / cores: the work of both, shared by 2 cores",
+        "This run took 1.10 times that.",
+    ]
+    seen = rule.seen(run("queue", 6.6, threads=2), runs, 2)
+    assert seen.startswith("15.00 ms a step with feed_dict, 6.60 with the queue (-56%).")
+    assert seen.endswith(
+        "Predicted: 6.00, as fetching takes that long, and training goes on meanwhile."
+    )
 
 
 def test_prediction_of_a_gpu_knows_no_cores():
@@ -282,7 +295,7 @@ def test_there_is_one_verdict(case):
     ms, empty, changes, feed_dict_runs, limit, advice = VERDICTS[case]
     last = run("queue", ms, empty=empty, **changes)
     lines = rule.verdict(last, feed_dict_runs, cores=2)
-    text = "\n".join(lines[bool(feed_dict_runs) :])  # after the prediction, if there is one
+    text = "\n".join(lines).split("times that.\n")[-1]  # after the prediction, if there is one
     assert text.startswith(limit)
     assert advice in text
     assert text.count("Try --") <= 1

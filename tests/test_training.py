@@ -149,20 +149,24 @@ def test_01_predicts_from_what_it_measured_and_04_compares(trained):
     first, second = (json.loads(line) for line in trained["timings"].split("\n") if line)
     ms = 1000 / 200  # of a second, for each step
     parts = {
-        "training, while": (first["seconds"] - first["fetching_seconds"]) * ms,
+        "training": (first["seconds"] - first["fetching_seconds"]) * ms,
         "input / threads": first["fetching_seconds"] * ms,
         "CPU time / cores": first["cpu_seconds"] * ms / cores(),
     }
     assert 0 < first["fetching_seconds"] < first["seconds"]
     assert second["fetching_seconds"] is None
-    shown = re.search(r"^Prediction for 04: (\S+) ms a step, the longest of\n", trained["01"], re.M)
-    assert float(shown.group(1)) == pytest.approx(max(parts.values()), abs=0.006)
+    of_01 = r"^Prediction: .* would take (\S+) ms in place of (\S+) \(([-+]\d+)%\)\.$"
+    of_04 = r"^Prediction from feed_dict's times: (\S+) ms a step, the longest of$"
+    shown, step, change = re.search(of_01, trained["01"], re.M).groups()
+    assert float(step) == pytest.approx(first["seconds"] * ms, abs=0.006)
+    saved = 100 * (max(parts.values()) / (first["seconds"] * ms) - 1)
+    assert float(change) == pytest.approx(saved, abs=0.51)
+    for ms_shown in (shown, re.search(of_04, trained["04"], re.M).group(1)):
+        assert float(ms_shown) == pytest.approx(max(parts.values()), abs=0.006)
     for name, part in parts.items():
-        line = re.search(rf"^ +(\S+) ms  {name}", trained["01"], re.M)
+        line = re.search(rf"^ +(\S+) ms  {name}: ", trained["04"], re.M)
         assert float(line.group(1)) == pytest.approx(part, abs=0.006)
-    ratio = re.search(
-        r"^Prediction from .* This run took (\S+) times that\.$", trained["04"], re.M
-    ).group(1)
+    ratio = re.search(r"^This run took (\S+) times that\.$", trained["04"], re.M).group(1)
     expected = second["seconds"] * ms / max(parts.values())
     assert float(ratio) == pytest.approx(expected, abs=0.006)
 

@@ -66,7 +66,7 @@ with tf.device(tf.train.replica_device_setter(worker_device=member.device, clust
         examples_seen = tf.Variable(0, trainable=False, collections=local, dtype=tf.int64)
         count = tf.assign_add(examples_seen, tf.shape(x, out_type=tf.int64)[0])
 
-    train_step, loss, accuracy = common.build_model(x, y_true)
+    train_step, loss, accuracy = common.build_model(x, y_true, tf.train.get_global_step())
     with tf.device(global_step.device), tf.control_dependencies([train_step]):
         steps_done = global_step.read_value()
 
