@@ -432,13 +432,13 @@ def test_nothing_is_left_of_a_launcher_that_is_stopped(launch, stand_ins, tmp_pa
     assert list(folder.iterdir()) == []
 
 
-# ------------------------------------------------------------------ what the README shows
+# ------------------------------------------------------------------ what its chapter shows
 
 
-def test_flags_of_the_readme_exist(monkeypatch, capsys):
+def test_flags_of_the_chapter_exist(monkeypatch, capsys):
     from going_further.cluster.__main__ import parse
 
-    readme = (ROOT / "going_further" / "cluster" / "README.md").read_text()
+    readme = (ROOT / "docs" / "clusters.md").read_text()
     known = ""
     monkeypatch.setattr(sys, "argv", ["x", "--help"])
     for read in (parse, lambda: membership.parse("")):

@@ -20,7 +20,7 @@ from conftest import ROOT, Copy
 from going_further import data_files, file_inputs, records
 from support import tf
 
-README = ROOT / "README.md"
+CHAPTER = ROOT / "docs" / "real_files.md"
 pytestmark = pytest.mark.xdist_group("files")  # which share files
 
 INPUTS = [name for name in file_inputs.INPUTS if name != "tf_data" or hasattr(tf, "data")]
@@ -327,8 +327,8 @@ def test_what_cannot_be_read(tmp_path, monkeypatch):
 
 @pytest.fixture
 def images(monkeypatch):
-    """The README's code for images, as a namespace."""
-    (code,) = re.findall(r"```python images\n(.*?)```", README.read_text(), re.S)
+    """The chapter's code for images, as a namespace."""
+    (code,) = re.findall(r"```python images\n(.*?)```", CHAPTER.read_text(), re.S)
     names = {"common": common, "tf": tf}
     exec(code, names)
     monkeypatch.setattr(records, "form", names["form"])

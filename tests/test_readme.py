@@ -1,10 +1,11 @@
-"""The READMEs' commands, files and flags exist; their code runs; they show what is printed."""
+"""The pages' commands, files and flags exist; their code runs; they show what is printed."""
 
 import json
 import re
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 
 from conftest import ROOT, SCRIPTS
@@ -12,18 +13,24 @@ from support import tf, timings
 
 pytestmark = pytest.mark.xdist_group("scripts")  # which share runs
 
-PAGES = [ROOT / "README.md", *sorted(ROOT.glob("going_further/**/README.md"))]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted(ROOT.glob("docs/*.md"))]
 README = PAGES[0].read_text()
+DOCS = {page.stem: page.read_text() for page in PAGES}
 REQUIREMENTS = (ROOT / "requirements.txt").read_text()
 MAKEFILE = (ROOT / "Makefile").read_text()
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.parent.name)
+def test_pages_are_short_and_reached_from_the_readme():
+    assert README.count("\n") <= 300
+    for page in PAGES[1:]:
+        assert page.read_text().count("\n") <= 350, page
+        assert f"]({page.relative_to(ROOT)})" in README, page
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 def test_what_is_named_exists(page):
     text = page.read_text()
-    targets = set(re.findall(r"`make ([a-z][a-z0-9-]*)", text))
-    assert targets
-    for target in targets:
+    for target in set(re.findall(r"`make ([a-z][a-z0-9-]*)", text)):
         assert re.search(rf"^{target}:", MAKEFILE, re.M), target
     links = set(re.findall(r"\]\(([^):]*)\)", text))
     assert links
@@ -57,18 +64,19 @@ def test_flags_exist(copy):
 
 
 def test_requirements_end_at_what_was_tested():
-    tested = re.findall(r"^\| 2\.(\d+)\.\d+ \| 3\.", README, re.M)
+    tested = re.findall(r"^\| 2\.(\d+)\.\d+ \| 3\.", DOCS["installing"], re.M)
     bound = re.search(r"^tensorflow>=2\.\d+,<2\.(\d+);", REQUIREMENTS, re.M).group(1)
     assert max(map(int, tested)) + 1 == int(bound)
     assert "tensorflow-gpu==1.0.0" in REQUIREMENTS
 
 
-def test_code_is_what_04_runs():
-    code = (ROOT / SCRIPTS["04"]).read_text() + (ROOT / "support" / "process.py").read_text()
-    blocks = re.findall(r"```python\n(.*?)```", README, re.S)
-    assert blocks
-    for line in "".join(blocks).splitlines():
-        assert line.strip() in code
+def test_the_part_to_copy_runs_as_it_stands():
+    (code,) = re.findall(r"```python copy\n(.*?)```", README, re.S)
+    with tf.Graph().as_default():
+        names = {"tf": tf}
+        exec(re.sub(r"^import tensorflow as tf .*", "", code, flags=re.M), names)
+    assert len(names["threads"]) == 2
+    assert not [thread for thread in names["threads"] if thread.is_alive()]
 
 
 @pytest.mark.parametrize("runners", [1, 3])  # the last of which closes the queue
@@ -100,7 +108,7 @@ def test_code_for_data_that_ends(failing, steps, error, runners):
 
 
 def test_a_queue_keeps_a_batch_and_its_label_together():
-    (code,) = re.findall(r"```python label\n(.*?)```", README, re.S)
+    (code,) = re.findall(r"```python label\n(.*?)```", DOCS["real_files"], re.S)
     with tf.Graph().as_default(), tf.Session() as sess:
         reads = tf.Variable(0.0, trainable=False)
         x_batch = tf.assign_add(reads, 1.0) * tf.ones([2, 3])
@@ -117,8 +125,36 @@ def test_a_queue_keeps_a_batch_and_its_label_together():
         coord.join(threads)
 
 
+def test_a_queue_of_what_python_reads():
+    (code,) = re.findall(r"```python numpy\n(.*?)```", DOCS["real_files"], re.S)
+    batches = iter([np.full(1024, n, np.float32) for n in range(3)])
+
+    def read():
+        x = next(batches)  # StopIteration at the end
+        return np.tile(x, (128, 1)), np.full((128, 1), x[0], np.float32)
+
+    with tf.Graph().as_default(), tf.Session() as sess:
+        names = {"tf": tf, "read": read}
+        exec(code, names)
+        (label,) = re.findall(r"```python label\n(.*?)```", DOCS["real_files"], re.S)
+        exec(label, names)
+        coord = tf.train.Coordinator()
+        threads = tf.train.start_queue_runners(sess, coord)
+        options, found = tf.RunOptions(timeout_in_ms=60000), []
+        with coord.stop_on_exception():
+            while True:
+                coord.raise_requested_exception()
+                found.append(sess.run(names["y_true"], options=options)[0, 0])
+        if tf.__version__ == "1.0.0":
+            with pytest.raises(tf.errors.OpError):
+                coord.join(threads)
+        else:
+            coord.join(threads)
+            assert found == [0, 1, 2]
+
+
 def test_what_was_measured_is_what_is_quoted():
-    pages = [str(page) for page in PAGES if "[[[cog" in page.read_text()]
+    pages = [str(page) for page in PAGES if "<!-- [[[cog" in page.read_text()]
     assert len(pages) == 3
     check = [sys.executable, "-m", "cogapp", "--check", "-I", ".", *pages]
     assert subprocess.call(check, cwd=str(ROOT)) == 0, "Type: make quotes"
@@ -126,7 +162,6 @@ def test_what_was_measured_is_what_is_quoted():
 
 def shape(line):
     """A line of output without what differs from run to run: numbers, the device, the limit."""
-    line = re.sub(r"\((training|input / threads|CPU time / cores)\)", "(PART)", line)
     line = re.sub(r"^(.* limits? this run).*", "LIMIT", line)
     line = re.sub(r"^(More --threads w|Try --|Little was gained).*", "TRY", line)
     line = re.sub(r"CPU with \d+ cores|GPU [^,]*$|GPU [A-Z][^,]*", "DEVICE", line)
@@ -145,14 +180,13 @@ def test_output_is_what_the_scripts_print(demos, trained):
     printed = {shape(line) for line in printed.splitlines()}
 
     shown = re.findall(r"```text\n(.*?)```", README[: README.index("## The rule")], re.S)
-    assert len(shown) == 4
+    assert len(shown) == 4  # of each script
     for line in "".join(shown).splitlines():
         assert line in ("", "...") or shape(line) in printed, line
 
 
 # ------------------------------------------------------------------ tf.data
 
-GOING_FURTHER = (ROOT / "going_further" / "README.md").read_text()
 HAS_TF_DATA = hasattr(tf, "data")
 
 
@@ -201,7 +235,7 @@ def train_step(x):
     not hasattr(tf, "data") or not hasattr(tf.data, "AUTOTUNE"), reason="before 2.4"
 )
 def test_tensorflow_2_s_own_style(copy):
-    (code,) = re.findall(r"^```python eager\n(.*?)```", GOING_FURTHER, re.M | re.S)
+    (code,) = re.findall(r"^```python eager\n(.*?)```", DOCS["tf_data"], re.M | re.S)
     path = copy.folder / "eager.py"  # AutoGraph reads the source
     path.write_text(EAGER + code + "print(int(seen), len(calls))\n")
     status, stdout, stderr = copy.finish(copy.start([sys.executable, str(path)]))
