@@ -7,7 +7,7 @@ FLAGS = parse_training_flags(__doc__)
 print_device()
 tf.set_random_seed(FLAGS.seed)
 
-# The input, as far as x and y_true, is what 01 and 04 do differently.
+# 01 and 04 differ in the input: here as far as x, and below in how the loop gets it.
 with tf.name_scope("input"), tf.device("/cpu:0"):
     x_batch = common.read_batch(FLAGS.batch_size, FLAGS.read_latency_ms)
     x = tf.placeholder(tf.float32, x_batch.get_shape(), name="x")
