@@ -16,12 +16,12 @@ tf = getattr(getattr(tf, "compat", None), "v1", tf)
 if hasattr(tf, "disable_eager_execution"):
     tf.disable_eager_execution()
 
-WAIT = 3  # seconds; the doctor's patience is less
+WAIT = 2.5  # seconds; the doctor's patience is less
 
 
 def run(sess, *args):
     with contextlib.suppress(tf.errors.DeadlineExceededError):
-        sess.run(*args, options=tf.RunOptions(timeout_in_ms=1000 * WAIT))
+        sess.run(*args, options=tf.RunOptions(timeout_in_ms=int(1000 * WAIT)))
         return True
 
 
@@ -233,7 +233,7 @@ def shuffle_that_fills_up(_):
         return np.float32(1)
 
     example = tf.reshape(tf.py_func(read, [], tf.float32), [])
-    batch = tf.train.shuffle_batch([example], 8, 400, 50 * WAIT)
+    batch = tf.train.shuffle_batch([example], 8, 400, int(50 * WAIT))
     coord = tf.train.Coordinator()
     with tf.Session() as sess:
         threads = tf.train.start_queue_runners(sess, coord)

@@ -166,7 +166,7 @@ def test_a_shuffle_that_fills_up_is_counted(patients):
         r"^It moves: (\d+) elements a moment ago, (\d+) now\.", told, re.M
     ).groups()
     assert 0 <= int(before) < int(now)
-    assert f"{now} of 400 elements, 150 (min_after_dequeue) + 8 needed" in told
+    assert f"{now} of 400 elements, 125 (min_after_dequeue) + 8 needed" in told
 
 
 def test_the_demo_of_the_hang_is_ended_by_ctrl_c_at_once(copy):
