@@ -102,6 +102,8 @@ def test_an_enqueue_that_is_cancelled(sess):
     assert known(raised.value)
 
 
+# A runner without a Coordinator ends by the error of its cancelled enqueue.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 @pytest.mark.parametrize("mended", [False, True])
 def test_threads_that_still_run(sess, mended):
     queue = tf.FIFOQueue(1, [tf.float32], [[]], name="queue")
