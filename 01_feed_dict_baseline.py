@@ -1,6 +1,6 @@
 """01: train a small network on batches that Python fetches and feeds: one sess.run() for each."""
 
-import common
+import common  # the data, the model, the clock; below, tf is the 1.x API, on TensorFlow 2 as well
 from support import parse_training_flags, print_device, report, session_config, tf
 
 FLAGS = parse_training_flags(__doc__)
@@ -26,7 +26,7 @@ def next_batch(sess):  # the detour: a batch is copied out of the session, to be
 def train(sess):
     print(f"accuracy before: {sess.run(accuracy, feed_dict=next_batch(sess)):.3f}")
     for step in monitor.steps(sess):
-        with monitor.fetching:  # a clock
+        with monitor.fetching:  # timed, to predict what 04 will take
             batch = next_batch(sess)
         _, loss_value = sess.run([train_step, loss], feed_dict=batch)
         monitor.log(step, loss_value)

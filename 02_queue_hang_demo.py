@@ -6,7 +6,7 @@ thread says meanwhile how long that has lasted. It only asks for the size, which
 
 import math
 
-from support import every_second, parse_flags, tf
+from support import every_second, parse_flags, tf  # tf: the 1.x API, on TensorFlow 2 as well
 
 FLAGS = parse_flags(__doc__, "patience seed")
 tf.set_random_seed(FLAGS.seed)

@@ -6,7 +6,7 @@ How often is the generator called? Predict it, also for other numbers. The scrip
 import threading
 import time
 
-from support import parse_flags, tf
+from support import parse_flags, tf  # tf: the 1.x API, on TensorFlow 2 as well
 
 FLAGS = parse_flags(__doc__, "capacity refill dequeues seed", capacity=3)
 capacity, refill, dequeues = FLAGS.capacity, FLAGS.refill, FLAGS.dequeues

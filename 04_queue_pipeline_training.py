@@ -1,6 +1,6 @@
 """04: train the same network on batches that wait in a queue, which another thread fills."""
 
-import common
+import common  # the data, the model, the clock; below, tf is the 1.x API, on TensorFlow 2 as well
 from support import parse_training_flags, print_device, report, session_config, tf
 
 FLAGS = parse_training_flags(__doc__, "threads capacity")

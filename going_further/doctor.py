@@ -68,7 +68,10 @@ class Call:
         self.found = self.told = None
 
     def news(self, found, patience):
-        """Say what was found, if it's new, and seen twice. Whether it is a wait that will last."""
+        """Say what was found, once it is seen a second time, if it is new.
+
+        Returns: whether it was said, and is a wait that will last.
+        """
         self.found, before = found, self.found or found
         age = time.monotonic() - self.since
         lasts, size, lines = found or (False, 0, [])
@@ -112,7 +115,7 @@ def watched_run(original):
             site.last, site.count = (end, cpu, number), site.count + 1
             if site.count == ENOUGH:
                 add_sizes(self.graph)
-            del RUNNING[thread.ident]
+            RUNNING.pop(thread.ident, None)
             if call.told:
                 say(f"{call.where} went on after {time.monotonic() - call.since:.0f} s.")
 
@@ -264,7 +267,9 @@ def add_sizes(graph):
             sizes[op.inputs[0].op] = op.outputs[0]
     for op in queues:
         if op not in sizes and not graph.finalized:
-            with graph.as_default(), graph.control_dependencies(None), graph.device(None):
+            # This may be the script's own thread, which is not to fail by it.
+            outside = graph.control_dependencies(None)  # of what is being built there
+            with contextlib.suppress(Exception), graph.as_default(), graph.device(None), outside:
                 queue = tf.QueueBase(op.get_attr("component_types"), None, None, op.outputs[0])
                 sizes[op] = queue.size(name="doctor_size")
 
@@ -321,12 +326,12 @@ def held_up(text, queue, size, does, session, waiting):
             return False, size, [text, f"{user.name} is at work: nothing is wrong so far."]
     if alive:
         cause, *rest = reason[2]
-        return True, size, [text, f"{user.name} waits itself, for {cause}.", *rest]
+        return True, size, [text, f"{user.name} is itself waiting for {cause}.", *rest]
     runners = queue.graph.get_collection(tf.GraphKeys.QUEUE_RUNNERS)
     runners = [runner for runner in runners if runner.queue.queue_ref.op is queue]
     for thread in threading.enumerate():  # without a run so far: nobody knows what it will do
         if not runners and thread not in known and script_frame(now_at(thread)):
-            text_of = f"{thread.name}, {position(thread)}, may have to do with it."
+            text_of = f"{thread.name}, {position(thread)}, has run nothing yet, and may help."
             return False, size, [text, text_of]
     if does is taken:
         remedy = "enqueue from a thread of its own (a QueueRunner), or no more than there is room."
@@ -436,7 +441,12 @@ def cost():
     sites = {site: site.ops() for site in list(SITES.values()) if site.count >= ENOUGH}
     sites = {site: ops for site, ops in sites.items() if not put(ops)}
     if not sites:
-        say(f"No run() from one place came {ENOUGH} times: no word on what the input costs.")
+        if SITES:
+            say(f"No line ran a session {ENOUGH} times: too few to tell what the input costs.")
+        elif "tensorflow" in sys.modules:
+            say(
+                "No Session.run() was seen. Runs by make_callable(), as of tf.keras, can't be seen."
+            )
         return
 
     def training(site):  # the ops that change variables; then, the longest
@@ -502,7 +512,7 @@ def verdict(nearest, between, cpu):
         limit = f'The input limits this run: training waited for it. Fill "{starved.name}" by more'
         advice = f"threads: QueueRunner(queue, [enqueue] * {more}), or num_threads={more}."
     elif by_turns:
-        limit = "Single reads limit this run: its queue was now full, now empty."
+        limit = "Single reads limit this run: its queue was full at times, and empty at times."
         advice = f"Try capacity={4 * capacity(by_turns)}."
     elif between >= OFTEN:
         limit = f"The work between two runs limits this run: it takes {between:.0%} of a step."
@@ -588,11 +598,16 @@ def leave(status):
     os._exit(status)
 
 
+class Parser(argparse.ArgumentParser):
+    def error(self, message):  # in one line; that "flags" are required isn't so
+        self.exit(2, f"doctor.py: {message.replace(', flags', '')}. See --help.\n")
+
+
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0], allow_abbrev=False)
+    parser = Parser(description=__doc__.split("\n")[0], allow_abbrev=False)
     parser.add_argument("--patience", type=float, default=10, metavar="S", help="seconds (10)")
     parser.add_argument("--give_up", action="store_true", help="end what hangs, with status 3")
-    parser.add_argument("script")
+    parser.add_argument("script", help="the script to run")
     parser.add_argument("flags", nargs=argparse.REMAINDER, help="the script's own")
     args = parser.parse_args()
     try:

@@ -1,6 +1,9 @@
 """What the runs of 01 and 04 so far have shown: python -m support."""
 
-from support.flags import parse_flags
+from support.flags import Parser
 from support.report import conclude
 
-conclude(parse_flags(__doc__, "timings").timings)
+parser = Parser(__doc__)
+parser.prog = "support"
+parser.add_shared("timings")
+conclude(parser.parse().timings)
