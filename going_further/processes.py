@@ -36,12 +36,11 @@ def run_silently(command, name):
 
 
 @contextlib.contextmanager
-def running(commands, pass_fds=()):
+def running(commands):
     """A context: processes of this Python, which are killed at its end.
 
     Args:
       commands: {name: its arguments}.
-      pass_fds: the open files that they inherit.
 
     Yields: {name: subprocess.Popen}.
     """
@@ -49,13 +48,12 @@ def running(commands, pass_fds=()):
         processes = {}
         for name, arguments in commands.items():
             processes[name] = subprocess.Popen(
-                [sys.executable] + [str(argument) for argument in arguments],
+                [sys.executable, *arguments],
                 cwd=ROOT,
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
                 universal_newlines=True,
-                pass_fds=pass_fds,
                 # A byte that isn't text here must not end the thread that reads. Escaped, it
                 # can be printed wherever the rest can.
                 errors="backslashreplace",

@@ -1,23 +1,19 @@
-"""A cluster on this machine, of 1 ps and some workers, after 04 in one process.
+"""A cluster on this machine, of 1 ps and some workers.
 
 Each task is a process of going_further.cluster.distributed_training.
 """
 
 import contextlib
 import fcntl
-import json
 import os
 import socket
 import struct
 import subprocess
 import sys
-import tempfile
 
 from going_further import processes
 from support.flags import Parser, folder, whole
-from support.timings import aligned
 
-ALONE = "one process"
 SHARED = "steps batch_size read_latency_ms threads capacity seed"
 PORT = 2222  # of the ps; the workers have the next ones
 OUTSIDE = "CLUSTER_OUTSIDE_NETWORK"  # the network that the process was in before it hid
@@ -85,97 +81,41 @@ def _network():
 
 
 def run(flags):
-    """Run 04, then the cluster.
+    """Run the cluster until its workers have ended, and print what its tasks print.
 
     Args:
       flags: what parse() returns.
 
-    Returns: ({name: figures, of ALONE and of each worker that got to its end}, [how the other
-      workers ended]). Exits with status 1 if 04 or the ps fails.
+    Exits with status 1 and one line if the ps ends, or, once all have ended, if a worker failed.
     """
-    shared = [f"--{name}={getattr(flags, name)}" for name in SHARED.split()]
-    names = [f"worker {index}" for index in range(flags.workers)]
-    with contextlib.ExitStack() as stack:
-        # Files without a name, reached by number: nothing is left of them, however we end.
-        files = {name: stack.enter_context(tempfile.TemporaryFile()) for name in [ALONE, *names]}
-        numbers = [file.fileno() for file in files.values()]
-        paths = {name: f"/dev/fd/{file.fileno()}" for name, file in files.items()}
-
-        script = ["04_queue_pipeline_training.py", "--timings", paths[ALONE], *shared]
-        with processes.running({ALONE: script}, pass_fds=numbers) as started:
-            ended = dict(processes.endings(started))  # {name: exit status}
-        if ended[ALONE]:
-            sys.exit(processes.ending(ALONE, ended[ALONE]))
-
-        hosts = [f"127.0.0.1:{PORT + index}" for index in range(1 + flags.workers)]
-        task = ["-m", "going_further.cluster.distributed_training", *shared]
-        task += ["--ps_hosts", hosts[0], "--worker_hosts", ",".join(hosts[1:])]
-        commands = {"ps 0": [*task, "--job_name=ps", "--task_index=0"]}
-        for index, name in enumerate(names):
-            commands[name] = [*task, "--job_name=worker", f"--task_index={index}"]
-            commands[name] += ["--json", paths[name]]
-        if flags.checkpoint_dir:
-            commands[names[0]] += ["--checkpoint_dir", os.path.abspath(flags.checkpoint_dir)]
-        with processes.running(commands, pass_fds=numbers) as started:
-            for name, status in processes.endings(started):
-                if name == "ps 0":
-                    sys.exit(f"{processes.ending(name, status)}, and with it the cluster.")
-                ended[name] = status
-                if status:
-                    print(processes.ending(name, status))
-                if len(ended) == len(files):
-                    break  # a ps serves until it is stopped
-        figures = {name: _read(file) for name, file in files.items() if not ended[name]}
-    return figures, [processes.ending(*one) for one in ended.items() if one[1]]
-
-
-def _read(file):
-    file.seek(0)
-    return json.loads(file.read().decode("ascii"))
-
-
-# ------------------------------------------------------------------ its table
-
-
-def table(figures, batch_size):
-    """The figures as a list of lines.
-
-    Args:
-      figures: {ALONE or "worker 0", ...: {"steps", "seconds", and of a worker "timed_steps",
-        "end"}}. seconds: how long the timed steps took, in 04 all; end: when, by a clock that all
-        workers share.
-      batch_size: examples in a step.
-    """
-
-    def cells(name, steps, seconds, timed_steps=None, **_):
-        timed_steps = steps if timed_steps is None else timed_steps
-        return [
-            name,
-            str(steps),
-            f"{1000 * seconds / timed_steps:.2f}" if timed_steps else "",
-            f"{timed_steps * batch_size / seconds:,.0f}" if timed_steps else "",
-        ]
-
-    rows = [["", "steps", "ms/step", "examples/s"]]
-    rows += [cells(name, **one) for name, one in figures.items()]
-    workers = [one for name, one in figures.items() if name != ALONE]
-    if workers:
-        # From the first worker's first timed step to the last one's last.
-        seconds = max(one["end"] for one in workers)
-        seconds -= min(one["end"] - one["seconds"] for one in workers)
-        steps, timed_steps = (sum(one[n] for one in workers) for n in ("steps", "timed_steps"))
-        rows.append(cells("together", steps, seconds, timed_steps))
-    return aligned(rows)
+    hosts = [f"127.0.0.1:{PORT + index}" for index in range(1 + flags.workers)]
+    task = ["-m", "going_further.cluster.distributed_training"]
+    task += [f"--{name}={getattr(flags, name)}" for name in SHARED.split()]
+    task += ["--ps_hosts", hosts[0], "--worker_hosts", ",".join(hosts[1:])]
+    commands = {"ps 0": [*task, "--job_name=ps", "--task_index=0"]}
+    for index in range(flags.workers):
+        commands[f"worker {index}"] = [*task, "--job_name=worker", f"--task_index={index}"]
+    if flags.checkpoint_dir:
+        commands["worker 0"] += ["--checkpoint_dir", os.path.abspath(flags.checkpoint_dir)]
+    ended, failed = 0, []
+    with processes.running(commands) as started:
+        for name, status in processes.endings(started):
+            if name == "ps 0":
+                sys.exit(f"{processes.ending(name, status)}, and with it the cluster.")
+            ended += 1
+            if status:
+                print(processes.ending(name, status))
+                failed.append(name)
+            if ended == flags.workers:
+                break  # a ps serves until it is stopped
+    if failed:
+        sys.exit(f"Not all workers got to their end: {', '.join(failed)} failed.")
 
 
 def main():
     flags = parse()
     hide(flags.exposed)
-    figures, problems = run(flags)
-    print()
-    print("\n".join(table(figures, flags.batch_size)))
-    if problems:
-        sys.exit(f"{'. '.join(problems)}. It is not in the table.")
+    run(flags)
 
 
 if __name__ == "__main__":

@@ -9,10 +9,8 @@ With --data_dir each worker reads its share of the files there, and ends when it
 --epochs times.
 """
 
-import json
 import random
 import sys
-import time
 
 import common
 from going_further import data_files, file_inputs
@@ -80,15 +78,12 @@ with tf.device(on_this_worker):
     saver = tf.train.Saver()
 
 
-class Progress(tf.train.SessionRunHook):
-    """Tells the task that the worker gets on. Its `session` is for runs that are no steps."""
+class NewSession(tf.train.SessionRunHook):
+    """Tells the task of it. Its `session` is for runs that are no steps."""
 
     def after_create_session(self, session, coord):
         self.session = session
         task.note_session()
-
-    def after_run(self, run_context, run_values):
-        task.note_progress()
 
 
 def train(sess, session):
@@ -98,7 +93,7 @@ def train(sess, session):
       sess: the tf.train.MonitoredSession, for steps.
       session: its tf.Session, for what isn't a step.
 
-    Returns: the worker's figures; None if a reader failed.
+    Returns: whether it came to that; else a reader has failed.
     """
     done, of_all = session.run(global_step), f" of {FLAGS.steps}" if FLAGS.steps else ""
     print(f"steps of the cluster: {done}{of_all}")
@@ -133,9 +128,8 @@ def train(sess, session):
         except tf.errors.OutOfRangeError:
             # A reader's error closes the queue too, but requests a stop before it does.
             ended = paths and not sess.should_stop()
-    end = time.monotonic()
     if not ended:
-        return None  # the MonitoredSession raises the reader's error when it is left
+        return False  # the MonitoredSession raises the reader's error when it is left
     print(f"time: {clock.seconds:.2f} s for {steps - untimed} steps")
     if paths:
         print(f"examples seen by this worker: {session.run(examples_seen)}")
@@ -144,15 +138,10 @@ def train(sess, session):
     if occupancy:
         print(occupancy_line(occupancy, FLAGS.capacity))
     print(f"steps of the cluster: {done}{of_all}; of this worker: {steps}")
-    return {
-        "steps": steps,
-        "timed_steps": steps - untimed,
-        "seconds": clock.seconds,
-        "end": end,  # by the monotonic clock, which all processes of a machine share
-    }
+    return True
 
 
-progress, figures = Progress(), None
+new_session, ended = NewSession(), False
 with data_files.blamed(paths or []), task.watched(checkpoint):
     if not member.is_chief:
         task.wait_for_model(global_step)
@@ -163,15 +152,12 @@ with data_files.blamed(paths or []), task.watched(checkpoint):
         save_checkpoint_secs=FLAGS.save_secs,
         save_summaries_steps=None,
         scaffold=tf.train.Scaffold(saver=saver),
-        hooks=[progress],
+        hooks=[new_session],
         config=task.session_config(),
     ) as sess:
-        figures = train(sess, progress.session)
-        if member.is_chief and figures:
+        ended = train(sess, new_session.session)
+        if member.is_chief and ended:
             # A run of this session, so that it goes on keeping checkpoints.
             task.wait_for_workers(lambda: sess.run(global_step))
-if figures is None:  # an OutOfRangeError ends a MonitoredSession as if all were well
+if not ended:  # an OutOfRangeError ends a MonitoredSession as if all were well
     sys.exit("This worker's reader has no data left.")
-if FLAGS.json:
-    with open(FLAGS.json, "w") as file:
-        json.dump(figures, file)

@@ -69,15 +69,6 @@ def parse(doc):
     n = len(cluster[member.job])
     if member.index >= n:
         parser.error(f"no {member.job} {member.index} in the cluster: it has {n}, counted from 0")
-    try:
-        if member.is_chief and given.checkpoint_dir is not None:
-            flags.folder(given.checkpoint_dir)
-        if given.json is not None:
-            open(given.json, "a").close()
-    except argparse.ArgumentTypeError as error:
-        parser.error(f"argument --checkpoint_dir: {error}")
-    except OSError as error:
-        parser.error(f"can't write to '{given.json}': {error.strerror}")
     _check_hosts(member)
     _check_port(member)
     return given, member
@@ -99,10 +90,10 @@ def _parser(doc):
     )
     parser.add_shared("batch_size read_latency_ms threads capacity seed")
     parser.add_shared("data_dir epochs shuffle_examples", data_dir=None)
-    add("--checkpoint_dir", metavar="DIR", help="where worker 0 keeps checkpoints, and finds them")
+    help = "where worker 0 keeps checkpoints, and finds them"
+    add("--checkpoint_dir", type=flags.folder, metavar="DIR", help=help)
     seconds = flags.whole(1, 10**6)
     add("--save_secs", type=seconds, default=10, help="seconds from one checkpoint to the next")
-    add("--json", metavar="FILE", help="write this worker's figures there, at its end")
     return parser
 
 

@@ -13,7 +13,6 @@ CHIEF = ("worker", 0)
 
 LOOK_SECS = 0.5  # from one look at the other tasks to the next
 MISSES = 3  # looks in a row without an answer are a loss: a single slow connection is none
-STALLED_SECS = 20  # without a step, before a worker says so
 
 OTHER_FOLDER = "To begin anew, name another --checkpoint_dir."
 
@@ -34,7 +33,7 @@ class Task:
         self._flags, self._member = flags, member
         self._said, self._said_at = None, 0
         self._watched, self._misses = member.tasks("ps"), collections.Counter()
-        self._sessions, self._progress = 0, time.monotonic()
+        self._sessions = 0
         self._ending = threading.Lock()
         for name in ("grpc_proxy", "https_proxy", "http_proxy"):
             os.environ.pop(name, None)  # TensorFlow 2 would look for the other tasks there
@@ -91,7 +90,6 @@ class Task:
                     return
                 todo = "set up the model" if chief_answers else "start"
                 self._say(f"waiting for {self._names([CHIEF])} to {todo}")
-                self.note_progress()
                 time.sleep(LOOK_SECS)
 
     def wait_for_workers(self, look):
@@ -129,10 +127,6 @@ class Task:
 
     # -------------------------------------------------------------- losses
 
-    def note_progress(self):
-        """Tell the watch that this worker gets on."""
-        self._progress = time.monotonic()
-
     def note_session(self):
         """Tell the watch that a session was made."""
         self._sessions += 1
@@ -149,7 +143,6 @@ class Task:
         Args:
           checkpoint: the path of the checkpoint to go on from, or None.
         """
-        self.note_progress()
         done = threading.Event()
         threading.Thread(target=self._watch, args=(done,), daemon=True).start()
         try:
@@ -173,8 +166,6 @@ class Task:
             lost = self._absent(self._watched)
             if lost:
                 self._end(lost)
-            if time.monotonic() - self._progress > STALLED_SECS:
-                self._say(f"no step for {STALLED_SECS} s, though every ps answers")
 
     def _end(self, lost):
         """End the process for the loss of these tasks, none of which may be missing any more."""
