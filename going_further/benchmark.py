@@ -53,10 +53,6 @@ def ways(flags):
     if hasattr(tf, "data"):
         found["tf.data, 1 thread"] = Way(variants.tf_data)
         found["tf.data, 4 threads"] = Way(variants.tf_data, threads=4)
-    if variants.has_autotune():
-        found["tf.data, AUTOTUNE"] = Way(variants.tf_data_autotuned)
-    if variants.has_intra_op_option():
-        found["tf.data, 1 thread, all cores"] = Way(variants.tf_data_on_all_cores)
     return found
 
 

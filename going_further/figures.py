@@ -109,52 +109,28 @@ def read_latency(figure, data):
     axes.set_title("A step with slower and slower disks: measured (points), predicted (lines)")
 
 
-def batch_size(figure, data):
-    """Lines: examples a second with larger and larger batches, and below, the queue's share."""
-
-    def rate(row):
-        return [1000 * row["batch_size"] / ms for ms in reversed(quartiles(row["ms"]))]
-
-    names = (FLOOR, QUEUE, FEED_DICT)
-    top, below = _share_below(figure, data["rows"], "batch_size", names, rate)
-    top.set_ylabel("examples a second")
-    top.yaxis.set_major_formatter("{x:,.0f}")
-    top.set_title("Examples trained in a second, and what the queue saves, with larger batches")
-    below.set_xlabel("batch_size (medians, with the quartiles)")
-
-
 def releases(figure, data):
     """Lines: ms a step takes from one TensorFlow to the next, and below, the queue's share."""
-    names = (FLOOR, FEED_DICT, QUEUE, "tf.data, 1 thread")
     rows = data["rows"]
-    top, below = _share_below(figure, rows, "tensorflow", names, lambda row: quartiles(row["ms"]))
-    top.set_ylabel("ms a step")
-    top.set_title("A step on each TensorFlow; the input is what lies above the grey line")
-    below.set_xlabel("TensorFlow (medians, with the quartiles)")
-
-
-def _share_below(figure, rows, setting, names, height):
-    """A line for each variant over the values of a setting; below, the queue's share of feed_dict.
-
-    Returns: the two axes.
-    """
-    values = list(dict.fromkeys(row[setting] for row in rows))
+    versions = list(dict.fromkeys(row["tensorflow"] for row in rows))
     figure.set_size_inches(8, 4.7)
     top, below = figure.subplots(2, 1, sharex=True, gridspec_kw={"height_ratios": [3, 2]})
-    for name in names:
+    for name in (FLOOR, FEED_DICT, QUEUE, "tf.data, 1 thread"):
         of_name = [row for row in rows if row["variant"] == name]
-        at = [values.index(row[setting]) for row in of_name]
+        at = [versions.index(row["tensorflow"]) for row in of_name]
         if of_name:  # TensorFlow has no tf.data before 1.4
-            line(top, at, [height(row) for row in of_name], colour(name), name)
+            line(top, at, [quartiles(row["ms"]) for row in of_name], colour(name), name)
     queues = [row for row in rows if row["variant"] == QUEUE]
-    line(below, range(len(values)), [of_feed_dict(rows, row) for row in queues], BLUE)
+    line(below, range(len(versions)), [of_feed_dict(rows, row) for row in queues], BLUE)
     top.set_ylim(0)
     top.legend(frameon=False)
+    top.set_ylabel("ms a step")
+    top.set_title("A step on each TensorFlow; the input is what lies above the grey line")
     below.axhline(1, color="black", linestyle=":", linewidth=1)
     below.set_ylabel("time: queue / feed_dict")
-    below.set_xticks(range(len(values)))
-    below.set_xticklabels(values)
-    return top, below
+    below.set_xticks(range(len(versions)))
+    below.set_xticklabels(versions)
+    below.set_xlabel("TensorFlow (medians, with the quartiles)")
 
 
 # ------------------------------------------------------------------ what happened when
@@ -240,7 +216,6 @@ def refills(figure, printed):
 FIGURES = (
     ("benchmark.json", "a benchmark of variants", variants, "variants.png"),
     ("read_latency.json", "a benchmark over read_latency_ms", read_latency, "read_latency.png"),
-    ("batch_size.json", "a benchmark over batch_size", batch_size, "batch_size.png"),
     ("versions.json", "a benchmark of releases", releases, "versions.png"),
     ("trace.json", "a trace", overlap, "overlap.png"),
     ("trace_slow_disk.json", "a trace", overlap, "overlap_slow_disk.png"),

@@ -1,14 +1,12 @@
 """Every way to feed the model."""
 
 import itertools
-import math
 import time
 import types
 
 import common
 from going_further.experiment import run_until_steady
 from support import session_config, tf
-from support.device import cores
 
 # Each takes the flags, and returns (x, y_true, next_feed): next_feed(sess) gives the feed_dict of a
 # step. It is None where nothing is fed.
@@ -51,42 +49,22 @@ def queue_that_stalls(case):
 
 def queue_of_examples(case):
     """A place in the queue for each example. One run of the session reads and fills a batch."""
-    x_batch = _read(case)
-    examples = _queue_of_examples(case)
-    return _fed_by(case, examples, examples.enqueue_many([x_batch]))
+    return _from_queue_of_examples(case, lambda queue: queue.enqueue_many([_read(case)]))
 
 
 def queue_of_examples_run_alone(case):
     """The mistake: a run of the session for each example."""
-    examples = _queue_of_examples(case)
-    return _fed_by(case, examples, examples.enqueue(common.read_batch(1)[0]))
+    return _from_queue_of_examples(case, lambda queue: queue.enqueue(common.read_batch(1)[0]))
 
 
 def tf_data(case):
     """What replaced queues."""
-    return _from_dataset(case, case.threads)
-
-
-def tf_data_autotuned(case):
-    """It chooses the number of threads itself."""
-    return _from_dataset(case, tf.data.experimental.AUTOTUNE)
-
-
-def tf_data_on_all_cores(case):
-    """tf.data computes each op of its functions on one core, unless this option says otherwise."""
-    options = tf.data.Options()
-    options.threading.max_intra_op_parallelism = math.ceil(cores())
-    return _from_dataset(case, case.threads, options)
-
-
-def has_autotune():
-    """Whether this TensorFlow can run tf_data_autotuned(): from 1.13 on."""
-    return hasattr(tf, "data") and hasattr(getattr(tf.data, "experimental", None), "AUTOTUNE")
-
-
-def has_intra_op_option():
-    """Whether this TensorFlow can run tf_data_on_all_cores(): from 2.7 on."""
-    return hasattr(tf, "data") and hasattr(getattr(tf.data, "Options", object)(), "threading")
+    dataset = tf.data.Dataset.range(1).repeat()
+    dataset = dataset.map(lambda _: _read(case), num_parallel_calls=case.threads)
+    iterator = dataset.prefetch(case.capacity).make_initializable_iterator()
+    tf.add_to_collection(tf.GraphKeys.TABLE_INITIALIZERS, iterator.initializer)
+    x = iterator.get_next()
+    return x, common.label(x), None
 
 
 def _read(case):
@@ -95,32 +73,20 @@ def _read(case):
 
 def _from_queue(case, x_batch):
     batches = tf.FIFOQueue(case.capacity, [tf.float32], [x_batch.get_shape()])
-    return _trained_on(case, batches, batches.enqueue(x_batch), batches.dequeue(name="x"))
-
-
-def _queue_of_examples(case):
-    return tf.FIFOQueue(case.capacity * case.batch_size, [tf.float32], [[common.FEATURES]])
-
-
-def _fed_by(case, examples, enqueue):
-    return _trained_on(case, examples, enqueue, examples.dequeue_many(case.batch_size))
-
-
-def _trained_on(case, filled, enqueue, x):
-    tf.train.add_queue_runner(tf.train.QueueRunner(filled, [enqueue] * case.threads))
+    _add_runner(case, batches, batches.enqueue(x_batch))
+    x = batches.dequeue(name="x")
     return x, common.label(x), None
 
 
-def _from_dataset(case, parallel_calls, options=None):
-    dataset = tf.data.Dataset.range(1).repeat()
-    dataset = dataset.map(lambda _: _read(case), num_parallel_calls=parallel_calls)
-    dataset = dataset.prefetch(case.capacity)
-    if options:
-        dataset = dataset.with_options(options)
-    iterator = dataset.make_initializable_iterator()
-    tf.add_to_collection(tf.GraphKeys.TABLE_INITIALIZERS, iterator.initializer)
-    x = iterator.get_next()
+def _from_queue_of_examples(case, enqueue):
+    examples = tf.FIFOQueue(case.capacity * case.batch_size, [tf.float32], [[common.FEATURES]])
+    _add_runner(case, examples, enqueue(examples))
+    x = examples.dequeue_many(case.batch_size)
     return x, common.label(x), None
+
+
+def _add_runner(case, queue, enqueue):
+    tf.train.add_queue_runner(tf.train.QueueRunner(queue, [enqueue] * case.threads))
 
 
 class Variant:

@@ -113,7 +113,6 @@ BLUE, SKY, ORANGE, GREEN, GREY = "#0072B2", "#56B4E9", "#E69F00", "#009E73", "#B
 COLOURS = {  # by picture
     "variants.png": [BLUE, SKY, ORANGE, GREEN, GREY],
     "read_latency.png": [BLUE, SKY, ORANGE],
-    "batch_size.png": [BLUE, ORANGE, GREY],
     "overlap.png": [BLUE, ORANGE, GREEN, GREY],
     "overlap_slow_disk.png": [BLUE, ORANGE, GREEN],
     "refills.png": [BLUE, ORANGE],
@@ -145,38 +144,20 @@ def test_pictures_are_drawn_from_files(copy):
     assert len(list(copy.elsewhere.iterdir())) == 2 * len(COLOURS)
 
 
-def drawn(draw, name, kind):
-    """The axes of a picture of what is in the repository, and that."""
-    from matplotlib.figure import Figure
-
-    figure, data = Figure(), figures.read(str(MEASURED / name), kind)
-    draw(figure, data)
-    return figure.axes, data
-
-
 def test_lines_are_the_medians():
-    axes, data = drawn(figures.batch_size, "batch_size.json", "a benchmark over batch_size")
-    (queue,) = (line for line in axes[0].lines if line.get_label() == "queue, 1 thread")
-    rows = [row for row in data["rows"] if row["variant"] == "queue, 1 thread"]
-    rates = [1000 * row["batch_size"] / median(row["ms"]) for row in rows]
-    assert queue.get_ydata() == pytest.approx(rates)
-    ratios = axes[1].lines[0].get_ydata()
-    fed = [row for row in data["rows"] if row["variant"] == "feed_dict"]
-    expected = [median(a / b for a, b in zip(q["ms"], f["ms"])) for q, f in zip(rows, fed)]
-    assert ratios == pytest.approx(expected)
-
-
-def test_releases_need_no_tf_data():
     from matplotlib.figure import Figure
 
-    rows = [
-        {"tensorflow": "1.0.0", "variant": name, "threads": 1, "ms": [ms], "cpu_ms": [ms]}
-        for name, ms in (("no input", 3), ("feed_dict", 5), ("queue, 1 thread", 4))
-    ]
+    rows = results.load(str(MEASURED / "versions.json"), "a benchmark of releases")["rows"]
     figure = Figure()
     figures.releases(figure, {"rows": rows})
-    assert len(figure.axes[0].lines) == 3
-    assert figure.axes[1].lines[0].get_ydata().tolist() == [0.8]
+    above, below = figure.axes
+    lines = {line.get_label(): line.get_ydata().tolist() for line in above.lines}
+    ms = {name: [one["ms"] for one in rows if one["variant"] == name] for name in lines}
+    assert lines == {name: pytest.approx([median(one) for one in ms[name]]) for name in lines}
+    pairs = list(zip(ms["queue, 1 thread"], ms["feed_dict"]))
+    expected = [median(q / f for q, f in zip(*pair)) for pair in pairs]
+    assert below.lines[0].get_ydata() == pytest.approx(expected)
+    assert len(lines["tf.data, 1 thread"]) == len(expected) - 1  # 1.0.0 has none
 
 
 PRINTED = """Dequeued, elements left: [1.5][0]
