@@ -33,10 +33,7 @@ def read_batch(batch_size, read_latency_ms=0):
 
 
 def waits(read_latency_ms):
-    """Ops that wait for read_latency_ms: a list for tf.control_dependencies().
-
-    The wait costs no CPU, and reads by several threads wait in parallel.
-    """
+    """Ops that wait for read_latency_ms, and use no CPU: a list for tf.control_dependencies()."""
 
     def wait():
         time.sleep(read_latency_ms / 1000)
@@ -46,12 +43,10 @@ def waits(read_latency_ms):
 
 
 def label(x):
-    """1 for each example whose features sum to more than 0, else 0.
+    """1 for each example whose features sum to more than 0, else 0: float32 [batch, 1].
 
     Args:
       x: float32 [batch, FEATURES].
-
-    Returns: float32 [batch, 1].
     """
     with tf.name_scope("label"):
         return tf.cast(tf.expand_dims(tf.reduce_sum(x, axis=1), 1) > 0, tf.float32)
@@ -130,8 +125,7 @@ class Monitor:
       variant: where the input comes from, "feed_dict" or another name.
       waiting: int32 scalar, how many batches wait in the queue; None without a queue.
 
-    Attributes:
-      flags, variant: as above.
+    Attributes, besides flags and variant:
       clock: the Clock of the steps.
       busy: how busy the device was meanwhile, as device.busy() tells it.
       occupancy: how many batches waited in the queue, at each of the looks taken meanwhile.
@@ -161,14 +155,10 @@ class Monitor:
         """Print a step's loss, ten times in a run; draw its curve in flags.log_dir."""
         from tqdm import tqdm
 
-        if self._is_one_of(10, step):
+        if step % math.ceil(self.flags.steps / 10) == 0:
             tqdm.write(f"step {step:>5}  loss {loss:.4f}")
-        if self._is_one_of(100, step):
+        if step % math.ceil(self.flags.steps / 100) == 0:
             self._draw("loss", loss, step)
-
-    def _is_one_of(self, n, step):
-        """Whether it is one of the n + 1 steps, or fewer, that divide the run evenly."""
-        return step % math.ceil(self.flags.steps / n) == 0
 
     def _note_waiting(self, batches):
         self.occupancy.append(batches)

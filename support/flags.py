@@ -51,54 +51,35 @@ def folder(text):
     raise argparse.ArgumentTypeError(f"takes a folder to write to, not '{text}': {problem}")
 
 
+def _flag(help, type=str, default=None, metavar="N"):
+    """What Parser.add() takes, besides the name."""
+    return {"help": help, "type": type, "default": default, "metavar": metavar}
+
+
 # What several scripts have. Each names those that it wants.
 SHARED = {
-    "steps": {"type": whole(1, 10**9), "default": 5000, "help": "training steps"},
-    "batch_size": {"type": whole(1, 2**14), "default": 128, "help": "examples in a batch"},
-    "read_latency_ms": {
-        "type": real(0, 60000),
-        "default": 0,
-        "help": "how long each read also waits, as for a slow disk (try 3)",
-    },
-    "threads": {
-        "type": whole(1, MOST_THREADS),
-        "default": 1,
-        "help": "threads that fill the queue (try 4 with a slow disk)",
-    },
-    "capacity": {
-        "type": whole(1, MOST_CAPACITY),
-        "default": 5,
-        "help": "elements that fit in the queue: scalars in 03, else batches",
-    },
-    "refill": {"type": whole(1, 1000), "default": 6, "help": "elements that a refill brings"},
-    "dequeues": {"type": whole(1, 1000), "default": 10, "help": "elements to dequeue"},
-    "patience": {
-        "type": real(0, 86400),
-        "default": 5,
-        "help": "seconds to hang before giving up; 0: hang forever",
-    },
-    "seed": {
-        "type": whole(0, 2**31 - 1),
-        "default": 0,
-        "help": "the same seed draws the same numbers again",
-    },
-    "data_dir": {"default": "data", "metavar": "DIR", "help": "the folder of the files to read"},
-    "epochs": {"type": whole(1, 10**6), "default": 3, "help": "how often each example is read"},
-    "shuffle_examples": {
-        "type": whole(0, 10**7),
-        "default": 4096,
-        "help": "at least so many examples wait, of which the next one is drawn",
-    },
-    "log_dir": {
-        "type": folder,
-        "metavar": "DIR",
-        "help": "keep the graph and the loss there, for TensorBoard",
-    },
-    "timings": {
-        "default": timings.DEFAULT,
-        "metavar": "FILE",
-        "help": "where runs are kept and compared",
-    },
+    "steps": _flag("training steps", whole(1, 10**9), 5000),
+    "batch_size": _flag("examples in a batch", whole(1, 2**14), 128),
+    "read_latency_ms": _flag(
+        "how long each read also waits, as for a slow disk (try 3)", real(0, 60000), 0
+    ),
+    "threads": _flag(
+        "threads that fill the queue (try 4 with a slow disk)", whole(1, MOST_THREADS), 1
+    ),
+    "capacity": _flag(
+        "elements that fit in the queue: scalars in 03, else batches", whole(1, MOST_CAPACITY), 5
+    ),
+    "refill": _flag("elements that a refill brings", whole(1, 1000), 6),
+    "dequeues": _flag("elements to dequeue", whole(1, 1000), 10),
+    "patience": _flag("seconds to hang before giving up; 0: hang forever", real(0, 86400), 5),
+    "seed": _flag("the same seed draws the same numbers again", whole(0, 2**31 - 1), 0),
+    "data_dir": _flag("the folder of the files to read", default="data", metavar="DIR"),
+    "epochs": _flag("how often each example is read", whole(1, 10**6), 3),
+    "shuffle_examples": _flag(
+        "at least so many examples wait, of which the next one is drawn", whole(0, 10**7), 4096
+    ),
+    "log_dir": _flag("keep the graph and the loss there, for TensorBoard", folder, metavar="DIR"),
+    "timings": _flag("where runs are kept and compared", default=timings.DEFAULT, metavar="FILE"),
 }
 
 

@@ -1,7 +1,6 @@
 """How a script prints, and how it ends when it is stopped."""
 
 import contextlib
-import faulthandler
 import os
 import signal
 import sys
@@ -40,34 +39,24 @@ def stderr_kept_back():
 
     Not after SystemExit, which says itself what is wrong.
     """
-    try:
+    file = None
+    with contextlib.suppress(OSError):  # without a place for it, nothing is kept back
         file = tempfile.TemporaryFile()  # noqa: SIM115
-    except OSError:  # without a place for it, nothing is kept back
-        file = None
     if file is None:
         yield
         return
-    failed, was_enabled = True, faulthandler.is_enabled()
     sys.stderr.flush()
     stderr = os.dup(2)
     os.dup2(file.fileno(), 2)
-    # Where C++ aborts, what it said is lost. This shows at least what was being imported.
-    faulthandler.enable(stderr)
     try:
         yield
-        failed = False
-    except SystemExit:
-        failed = False
+    except Exception:
+        sys.stderr.flush()
+        file.seek(0)
+        os.write(stderr, file.read())
         raise
     finally:
         sys.stderr.flush()
         os.dup2(stderr, 2)
-        if was_enabled:
-            faulthandler.enable(2)
-        else:
-            faulthandler.disable()
         os.close(stderr)
-        with file:
-            file.seek(0)
-            if failed:
-                os.write(2, file.read())
+        file.close()

@@ -12,11 +12,10 @@ def report(monitor):
       monitor: the common.Monitor of its training loop.
     """
     flags, variant = monitor.flags, monitor.variant
-    run = {name: getattr(flags, name) for name in ("steps", "batch_size", "read_latency_ms")}
-    for name in ("threads", "capacity"):
-        run[name] = getattr(flags, name, None)
-        if run[name]:
-            variant += f", {name} {run[name]}"
+    names = ("steps", "batch_size", "read_latency_ms", "threads", "capacity")
+    run = {name: getattr(flags, name, None) for name in names}
+    if run["threads"]:
+        variant += f", threads {run['threads']}, capacity {run['capacity']}"
     run.update(variant=variant, tensorflow=tf.__version__, device=device(), cpu=cpu())
     run.update(seconds=monitor.clock.seconds, cpu_seconds=monitor.clock.cpu_seconds)
     run.update(fetching_seconds=monitor.fetching.seconds or None, busy=monitor.busy)

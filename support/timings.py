@@ -14,9 +14,6 @@ DEFAULT = os.path.join(ROOT, "timings.jsonl")
 # numbers that are drawn, not the work.
 SETTINGS = ("tensorflow", "device", "cpu", "steps", "batch_size", "read_latency_ms")
 
-# What earlier versions did not keep.
-UNKNOWN = dict.fromkeys(["cpu", "fetching_seconds", "threads", "capacity"])
-
 # As the article tells it: TensorFlow 1.0.0, GTX Titan X.
 ARTICLE = {"steps": 5000, "batch_size": 128, "device": "GPU"}
 ARTICLE_FEED_DICT = dict(ARTICLE, seconds=18.0, busy=0.31)
@@ -72,11 +69,11 @@ def read(path):
 def _parse(line):
     """The run that a line tells of, or None."""
     try:
-        run = dict(UNKNOWN, **json.loads(line))
+        run = json.loads(line)
         busy, fetching = run["busy"], run["fetching_seconds"]
         sound = run["seconds"] > 0 and (busy is None or busy >= 0) and run["variant"] + ""
         sound = sound and (fetching is None or (fetching >= 0 and run["cpu_seconds"] >= 0))
-        return run if sound and all(name in run for name in SETTINGS) else None
+        return run if sound and all(name in run for name in (*SETTINGS, "threads")) else None
     except (ValueError, TypeError, KeyError, RecursionError):
         return None
 
