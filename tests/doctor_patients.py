@@ -19,57 +19,71 @@ if hasattr(tf, "disable_eager_execution"):
 WAIT = 2.5  # seconds; the doctor's patience is less
 
 
-def run(sess, *args):
-    with contextlib.suppress(tf.errors.DeadlineExceededError):
-        sess.run(*args, options=tf.RunOptions(timeout_in_ms=int(1000 * WAIT)))
-        return True
-
-
-def later(do, *args):
-    timer = threading.Timer(WAIT, do, args)
-    timer.daemon = True
-    timer.start()
-
-
-def scalars(capacity=3, name="queue"):
-    queue = tf.FIFOQueue(capacity, [tf.float32], [[]], name=name)
+def scalars():
+    queue = tf.FIFOQueue(3, [tf.float32], [[]], name="queue")
     return queue, queue.enqueue(1.0), queue.dequeue()
 
 
-def add_runner(queue, *enqueues):
-    tf.train.add_queue_runner(tf.train.QueueRunner(queue, list(enqueues)))
+def add_runner(queue, enqueue):
+    tf.train.add_queue_runner(tf.train.QueueRunner(queue, [enqueue]))
 
 
-def stop(coord, threads):
-    coord.request_stop()
-    coord.join(threads)
+@contextlib.contextmanager
+def started(start=tf.train.start_queue_runners):
+    """A session whose queue runners are started; at its end they are stopped."""
+    coord = tf.train.Coordinator()
+    with tf.Session() as sess:
+        threads = start(sess, coord) or []
+        yield sess
+        coord.request_stop()
+        coord.join(threads)
+
+
+@contextlib.contextmanager
+def feeder(feed):
+    """A thread of the script's own."""
+    thread = threading.Thread(target=feed, name="feeder")
+    thread.start()
+    yield thread
+    thread.join()
+
+
+def ended(sess, op):
+    """Whether a run ends by itself."""
+    with contextlib.suppress(tf.errors.DeadlineExceededError):
+        sess.run(op, options=tf.RunOptions(timeout_in_ms=int(1000 * WAIT)))
+        return True
+    return False
+
+
+def now_or_later(now, do, *args):
+    if now:
+        do(*args)
+    else:
+        timer = threading.Timer(WAIT, do, args)
+        timer.daemon = True
+        timer.start()
 
 
 def never_started(mended):
     queue, enqueue, dequeue = scalars()
     add_runner(queue, enqueue)
-    coord, threads = tf.train.Coordinator(), []
-    with tf.Session() as sess:
-        if mended:
-            threads = tf.train.start_queue_runners(sess, coord)
-        assert bool(run(sess, dequeue)) == mended
-        stop(coord, threads)
+    with started() if mended else tf.Session() as sess:
+        assert ended(sess, dequeue) == mended
 
 
 def one_of_two_started(mended):
     names = tf.train.string_input_producer(["a", "b"], name="names")
     batch, close = tf.train.batch([names.dequeue()], 4), names.close()
-    coord = tf.train.Coordinator()
-    with tf.Session() as sess:
-        if mended:
-            threads = tf.train.start_queue_runners(sess, coord)
-        else:
-            runner = tf.get_collection(tf.GraphKeys.QUEUE_RUNNERS)[-1]
-            threads = runner.create_threads(sess, coord, daemon=True, start=True)
-        assert bool(run(sess, batch)) == mended
+    *_, last = tf.get_collection(tf.GraphKeys.QUEUE_RUNNERS)
+
+    def start_last(sess, coord):
+        return last.create_threads(sess, coord, daemon=True, start=True)
+
+    with started() if mended else started(start_last) as sess:
+        assert ended(sess, batch) == mended
         if not mended:
             sess.run(close)
-        stop(coord, threads)
 
 
 def never_added(mended):
@@ -77,21 +91,15 @@ def never_added(mended):
     runner = tf.train.QueueRunner(queue, [enqueue])
     if mended:
         tf.train.add_queue_runner(runner)
-    coord = tf.train.Coordinator()
-    with tf.Session() as sess:
-        threads = tf.train.start_queue_runners(sess, coord)
-        assert bool(run(sess, dequeue)) == mended
-        stop(coord, threads)
+    with started() as sess:
+        assert ended(sess, dequeue) == mended
 
 
 def another_session(mended):
     queue, enqueue, dequeue = scalars()
     add_runner(queue, enqueue)
-    coord = tf.train.Coordinator()
-    with tf.Session() as other, tf.Session() as sess:
-        threads = tf.train.start_queue_runners(sess if mended else other, coord)
-        assert bool(run(sess, dequeue)) == mended
-        stop(coord, threads)
+    with tf.Session() as other, started() as sess:
+        assert ended(sess if mended else other, dequeue) == mended
 
 
 def runner_failed(mended):
@@ -104,7 +112,7 @@ def runner_failed(mended):
     add_runner(queue, queue.enqueue(tf.reshape(tf.py_func(read, [], tf.float32), [])))
     with tf.Session() as sess:
         tf.train.start_queue_runners(sess)
-        assert bool(run(sess, dequeue)) == mended
+        assert ended(sess, dequeue) == mended
         sess.run(queue.close(cancel_pending_enqueues=True))
 
 
@@ -116,7 +124,7 @@ def epochs_not_initialized(mended):
         if mended:
             sess.run(tf.local_variables_initializer())
         tf.train.start_queue_runners(sess)
-        assert bool(run(sess, batch)) == mended
+        assert ended(sess, batch) == mended
 
 
 def too_few_examples(mended):
@@ -124,12 +132,10 @@ def too_few_examples(mended):
     enqueue, batch = queue.enqueue_many(tf.zeros([40])), queue.dequeue_many(8)
     if mended:
         add_runner(queue, enqueue)
-    coord = tf.train.Coordinator()
-    with tf.Session() as sess:
-        sess.run(enqueue)
-        threads = tf.train.start_queue_runners(sess, coord)
-        assert bool(run(sess, batch)) == mended
-        stop(coord, threads)
+    with started() as sess:
+        if not mended:
+            sess.run(enqueue)
+        assert ended(sess, batch) == mended
 
 
 def join_without_request(mended):
@@ -139,10 +145,7 @@ def join_without_request(mended):
     with tf.Session() as sess:
         threads = tf.train.start_queue_runners(sess, coord)
         sess.run(dequeue)
-        if mended:
-            coord.request_stop()
-        else:
-            later(coord.request_stop)
+        now_or_later(mended, coord.request_stop)
         coord.join(threads)
 
 
@@ -156,37 +159,34 @@ def join_without_coordinator(mended):
         sess.run(dequeue)
         coord.request_stop()
         if not mended:
-            later(lambda: sess.run(close))
+            now_or_later(False, sess.run, close)
         coord.join(threads)
 
 
 def full_queue(mended):
-    queue, enqueue, dequeue = scalars()
+    _, enqueue, dequeue = scalars()
     with tf.Session() as sess:
         for _ in range(3):
             sess.run(enqueue)
-        if not mended:
-            assert not run(sess, enqueue)
-        sess.run(dequeue)
+        if mended:
+            sess.run(dequeue)
+        assert ended(sess, enqueue) == mended
 
 
 def own_thread_ended(mended):
-    queue, _, dequeue = scalars()
-    value = tf.placeholder(tf.float32, [])
-    enqueue, close = queue.enqueue(value), queue.close()
+    queue, enqueue, dequeue = scalars()
+    close = queue.close()
 
     def feed():
-        sess.run(enqueue, {value: 1.0})
+        sess.run(enqueue)
         if mended:
             sess.run(close)
 
     with tf.Session() as sess:
-        feeder = threading.Thread(target=feed, name="feeder")
-        feeder.start()
-        assert run(sess, dequeue)
-        feeder.join()
+        with feeder(feed):
+            assert ended(sess, dequeue)
         try:
-            assert not run(sess, dequeue)
+            assert not ended(sess, dequeue)
         except tf.errors.OutOfRangeError:
             assert mended
 
@@ -200,14 +200,8 @@ def join_of_own_thread(mended):
             for _ in range(9):
                 sess.run(enqueue)
 
-    with tf.Session() as sess:
-        feeder = threading.Thread(target=feed, name="feeder")
-        feeder.start()
-        if mended:
-            sess.run(close)
-        else:
-            later(lambda: sess.run(close))
-        feeder.join()
+    with tf.Session() as sess, feeder(feed):
+        now_or_later(mended, sess.run, close)
 
 
 # ------------------------------------------------------------------ where nothing is wrong
@@ -220,11 +214,8 @@ def slow_reader(_):
 
     queue, _, dequeue = scalars()
     add_runner(queue, queue.enqueue(tf.reshape(tf.py_func(read, [], tf.float32), [])))
-    coord = tf.train.Coordinator()
-    with tf.Session() as sess:
-        threads = tf.train.start_queue_runners(sess, coord)
+    with started() as sess:
         sess.run(dequeue)
-        stop(coord, threads)
 
 
 def shuffle_that_fills_up(_):
@@ -234,53 +225,43 @@ def shuffle_that_fills_up(_):
 
     example = tf.reshape(tf.py_func(read, [], tf.float32), [])
     batch = tf.train.shuffle_batch([example], 8, 400, int(50 * WAIT))
-    coord = tf.train.Coordinator()
-    with tf.Session() as sess:
-        threads = tf.train.start_queue_runners(sess, coord)
+    with started() as sess:
         sess.run(batch)
-        stop(coord, threads)
 
 
 def slow_own_thread(_):
-    queue, enqueue, dequeue = scalars()
+    _, enqueue, dequeue = scalars()
 
     def feed():
         sess.run(enqueue)
         time.sleep(WAIT)
         sess.run(enqueue)
 
-    with tf.Session() as sess:
-        feeder = threading.Thread(target=feed, name="feeder")
-        feeder.start()
+    with tf.Session() as sess, feeder(feed):
         sess.run(dequeue)
         sess.run(dequeue)
-        feeder.join()
 
 
 def own_thread_before_its_first_run(_):
-    queue, enqueue, dequeue = scalars()
+    _, enqueue, dequeue = scalars()
 
     def feed():
         time.sleep(WAIT)
         sess.run(enqueue)
 
-    with tf.Session() as sess:
-        feeder = threading.Thread(target=feed, name="feeder")
-        feeder.start()
+    with tf.Session() as sess, feeder(feed):
         sess.run(dequeue)
-        feeder.join()
 
 
 def long_step(_):
     """The last element there is, and a step that computes for long."""
-    queue, enqueue, dequeue = scalars()
-
+    _, enqueue, dequeue = scalars()
     x = tf.fill([1000, 1000], dequeue)
     for _ in range(1000):
         x = tf.tanh(tf.matmul(x, x))
     with tf.Session() as sess:
         sess.run(enqueue)
-        run(sess, tf.reduce_sum(x))
+        ended(sess, tf.reduce_sum(x))
 
 
 def step_that_sleeps(_):
@@ -290,34 +271,17 @@ def step_that_sleeps(_):
         time.sleep(WAIT)
         return x
 
-    queue, enqueue, dequeue = scalars()
+    _, enqueue, dequeue = scalars()
     with tf.Session() as sess:
         sess.run(enqueue)
         sess.run(tf.py_func(wait, [dequeue], tf.float32))
 
 
-BROKEN = (
-    never_started,
-    one_of_two_started,
-    never_added,
-    another_session,
-    runner_failed,
-    epochs_not_initialized,
-    too_few_examples,
-    join_without_request,
-    join_without_coordinator,
-    full_queue,
-    own_thread_ended,
-    join_of_own_thread,
-)
-HEALTHY = (
-    slow_reader,
-    shuffle_that_fills_up,
-    slow_own_thread,
-    own_thread_before_its_first_run,
-    long_step,
-    step_that_sleeps,
-)
+BROKEN = (never_started, one_of_two_started, never_added, another_session, runner_failed)
+BROKEN += (epochs_not_initialized, too_few_examples, join_without_request)
+BROKEN += (join_without_coordinator, full_queue, own_thread_ended, join_of_own_thread)
+HEALTHY = (slow_reader, shuffle_that_fills_up, slow_own_thread, own_thread_before_its_first_run)
+HEALTHY += (long_step, step_that_sleeps)
 
 if __name__ == "__main__":
     for patient in BROKEN + HEALTHY:
