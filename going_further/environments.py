@@ -64,17 +64,14 @@ def prepare(wanted):
 
     Returns: the releases that have one. Exits with status 1 if none has.
     """
-    to_make = []
     for release in wanted:
         python = None if is_made(release) else find_python(release)
         if python:
-            to_make.append((release, python))
+            print(f"Making an environment for TensorFlow {release.version}, {python}")
+            make(release, python)  # up to 0.7 GB to download, and 2 GB on the disk
         elif not is_made(release):
             pythons = " or ".join(release.pythons)
             print(f"Left out: TensorFlow {release.version}, which needs Python {pythons}.")
-    for number, (release, python) in enumerate(to_make, 1):
-        print(f"Environment {number} of {len(to_make)}: TensorFlow {release.version}, {python}")
-        make(release, python)  # up to 0.7 GB to download, and 2 GB on the disk
     made = [release for release in wanted if is_made(release)]
     if not made:
         sys.exit("There is nothing to compare.")

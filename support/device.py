@@ -131,16 +131,10 @@ def _what_tensorflow_says():
     Its log level is fixed once it is loaded. So another process says it.
     """
     look = "from tensorflow.python.client import device_lib; device_lib.list_local_devices()"
+    command, env = [sys.executable, "-c", look], dict(os.environ, TF_CPP_MIN_LOG_LEVEL="0")
     with contextlib.suppress(OSError, subprocess.SubprocessError):
-        child = subprocess.run(
-            [sys.executable, "-c", look],
-            check=False,
-            env=dict(os.environ, TF_CPP_MIN_LOG_LEVEL="0"),
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            timeout=60,
-        )
-        for line in child.stderr.decode("utf-8", "replace").splitlines():
+        said = subprocess.check_output(command, stderr=subprocess.STDOUT, env=env, timeout=60)
+        for line in said.decode("utf-8", "replace").splitlines():
             if re.search("cuda|cudnn|gpu|dlopen", line, re.I):
                 yield line
 

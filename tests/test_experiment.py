@@ -121,29 +121,24 @@ def test_the_queue_is_predicted_by_the_rule():
     assert experiment.prediction(ROWS[2:], ROWS[2], MACHINE) is None
 
 
+BY_TIME = """\
+variant                   ms/step      of feed_dict  of predicted   CPU  busy
+no input         2.00 (2.00-3.00)  0.50 (0.45-0.50)                1.00   25%
+feed_dict        5.00 (4.50-6.50)                                  6.00   60%
+queue, 1 thread  6.00 (4.50-6.00)  0.75 (0.75-0.97)          1.50  4.00   33%"""
+BY_TENSORFLOW = """\
+variant          tensorflow  no input  feed_dict           ms/step      of feed_dict  of predicted   CPU  busy
+queue, 1 thread       1.0.0      2.00       5.00  6.00 (4.50-6.00)  0.75 (0.75-0.97)          1.50  4.00   33%
+queue, 1 thread       2.0.4                 5.00  6.00 (4.50-6.00)  0.75 (0.75-0.97)          1.50  4.00   33%"""  # noqa: E501
+
+
 def test_tables():
-    lines = experiment.table({"rows": ROWS, "machine": MACHINE, "settings": {}})
-    assert lines[0].split() == "variant ms/step of feed_dict of predicted CPU busy".split()
-    assert lines[1].split() == "no input 2.00 (2.00-3.00) 0.50 (0.45-0.50) 1.00 25%".split()
-    assert lines[2].split()[0] == "feed_dict"
-    queue = "queue, 1 thread 6.00 (4.50-6.00) 0.75 (0.75-0.97) 1.50 4.00 33%"
-    assert lines[3].split() == queue.split()
-
-    rows = [dict({"tensorflow": version}, **one) for version in ("1.0.0", "2.0.4") for one in ROWS]
-    rows = rows[:-3] + rows[-2:]
-    lines = experiment.table({"rows": rows, "machine": MACHINE, "settings": {}})
-    heading = "variant tensorflow no input feed_dict ms/step of feed_dict of predicted CPU busy"
-    assert lines[0].split() == heading.split()
-    queue = "6.00 (4.50-6.00) 0.75 (0.75-0.97) 1.50 4.00 33%"
-    assert lines[1].split() == f"queue, 1 thread 1.0.0 2.00 5.00 {queue}".split()
-    assert (
-        lines[2].split() == f"queue, 1 thread 2.0.4 5.00 {queue}".split()
-    )  # nothing without input
-    assert len(lines) == 3
-
+    data = {"rows": ROWS, "machine": MACHINE, "settings": {}}
+    assert "\n".join(experiment.table(data)) == BY_TIME
+    old, new = ([dict({"tensorflow": one}, **row) for row in ROWS] for one in ("1.0.0", "2.0.4"))
+    assert "\n".join(experiment.table(dict(data, rows=old + new[1:]))) == BY_TENSORFLOW
     # From files feed_dict's training decodes, too.
-    data = {"rows": ROWS, "machine": MACHINE, "settings": {"data_dir": "data"}}
-    assert "predicted" not in experiment.table(data)[0]
+    assert "predicted" not in experiment.table(dict(data, settings={"data_dir": "data"}))[0]
 
 
 # ------------------------------------------------------------------ the variants
@@ -488,7 +483,7 @@ def test_what_cannot_be_installed_costs_a_line(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(environments, "FOLDER", str(tmp_path / "made"))
     with pytest.raises(SystemExit, match="^No environment for TensorFlow 1.0.0.*status 3.?$"):
         environments.prepare([environments.RELEASES["1.0.0"]])
-    assert "Environment 1 of 1: TensorFlow 1.0.0," in capsys.readouterr().out
+    assert "Making an environment for TensorFlow 1.0.0, " in capsys.readouterr().out
     assert not list((tmp_path / "made").glob("*/ready"))
 
 
