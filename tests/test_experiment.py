@@ -9,7 +9,6 @@ import time
 from statistics import median
 from types import SimpleNamespace
 
-import numpy as np
 import pytest
 
 from conftest import executable
@@ -233,18 +232,11 @@ def test_the_benchmark_keeps_every_round_and_prints_what_they_come_to(copy):
     assert data["machine"]["cpu"]
     expected = {"rounds": 2, "steps": 8, "batch_size": 128, "capacity": 2, "seed": 0}
     assert data["settings"] == dict(expected, read_latency_ms=0)
-    assert [one["variant"] for one in data["rows"]] == sorted(VARIANTS, key=VARIANTS.index)
-    by_name = {one["variant"]: one for one in data["rows"]}
-    for name, one in by_name.items():
+    assert [one["variant"] for one in data["rows"]] == VARIANTS
+    for one in data["rows"]:
         assert len(one["ms"]) == len(one["cpu_ms"]) == 2
         assert all(0 < ms < 10000 for ms in one["ms"] + one["cpu_ms"])
-        assert ("fetch_ms" in one) == (name == "feed_dict")
-        cells = re.search(rf"^{re.escape(name)}  +(\S.*)$", stdout, re.M).group(1).split()
-        low, high = np.percentile(one["ms"], [25, 75])
-        assert cells[:2] == f"{median(one['ms']):.2f} ({low:.2f}-{high:.2f})".split()
-        if name != "feed_dict":
-            ratios = [a / b for a, b in zip(one["ms"], by_name["feed_dict"]["ms"])]
-            assert cells[2] == f"{median(ratios):.2f}"
+        assert ("fetch_ms" in one) == (one["variant"] == "feed_dict")
     assert "\n".join(experiment.table(data)) in stdout
 
 
