@@ -19,12 +19,6 @@ def fresh_graph():
     tf.set_random_seed(0)
 
 
-def test_tf_is_the_1_x_api():
-    assert tf.__version__
-    for name in ("placeholder", "Session", "FIFOQueue", "Print", "train", "py_func"):
-        assert hasattr(tf, name)
-
-
 # In a process of its own: the tests' own main thread may not be the one that loads TensorFlow.
 DENORMAL = """
 import numpy as np
@@ -45,44 +39,27 @@ def test_denormal_numbers_are_zero(copy):
     assert stdout == f"{[2.0**-126] * 2}\n{[0.0] * 2}\n"
 
 
-def test_read_batch():
-    x = common.read_batch(2000)
-    assert x.dtype == tf.float32
-    assert x.get_shape().as_list() == [2000, 1024]
-    assert x.device.lower().endswith("cpu:0")
-    with tf.Session() as sess:
-        first, second = sess.run(x), sess.run(x)
-    assert abs(first.mean()) < 0.005  # seven standard errors
-    assert abs(first.std() - 1) < 0.005
-    assert not np.array_equal(first, second)
-
-
-def test_each_read_sleeps_for_its_latency(monkeypatch):
+def test_read_batch_and_its_labels_against_numpy(monkeypatch):
     sleeps = []
     monkeypatch.setattr(time, "sleep", sleeps.append)
-    x = common.read_batch(2, read_latency_ms=300)
-    with tf.Session() as sess:
-        sess.run(x)
-        sess.run(x)
-    assert sleeps.count(0.3) == 2
-
-
-def test_label_against_numpy():
-    x = common.read_batch(5000)
+    x = common.read_batch(5000, read_latency_ms=300)
     y = common.label(x)
-    assert y.dtype == tf.float32
+    assert (x.dtype, y.dtype) == (tf.float32, tf.float32)
+    assert x.get_shape().as_list() == [5000, 1024]
+    assert x.device.lower().endswith("cpu:0")
     with tf.Session() as sess:
-        x_value, y_value = sess.run([x, y])
-    total = x_value.astype(np.float64).sum(axis=1, keepdims=True)
+        first, y_value = sess.run([x, y])
+        second = sess.run(x)
+        assert sess.run(common.label(tf.zeros([1, 1024]))).tolist() == [[0.0]]
+    assert sleeps.count(0.3) == 2  # once for each read
+    assert abs(first.mean()) < 0.005  # eleven standard errors
+    assert abs(first.std() - 1) < 0.005
+    assert not np.array_equal(first, second)
+    total = first.astype(np.float64).sum(axis=1, keepdims=True)
     clear = abs(total) > 1e-3  # nearer to 0, float32 may round to the other side
     assert clear.mean() > 0.99
     assert np.array_equal(y_value[clear], (total > 0).astype(np.float32)[clear])
     assert 0.45 < y_value.mean() < 0.55
-
-
-def test_label_of_zero_is_zero():
-    with tf.Session() as sess:
-        assert sess.run(common.label(tf.zeros([1, 1024]))).tolist() == [[0.0]]
 
 
 def test_model_against_numpy():
@@ -91,19 +68,16 @@ def test_model_against_numpy():
     y_value = (x_value.sum(axis=1, keepdims=True) > 0).astype(np.float32)
     x, y_true = tf.constant(x_value), tf.constant(y_value)
     train_step, loss, accuracy = common.build_model(x, y_true)
-    gradients = tf.gradients(loss, tf.trainable_variables())
+    variables = {variable.op.name: variable for variable in tf.trainable_variables()}
+    gradients = dict(zip(variables, tf.gradients(loss, list(variables.values()))))
     with tf.Session() as sess:
         sess.run(tf.global_variables_initializer())
-        names = [variable.op.name for variable in tf.trainable_variables()]
-        before = dict(zip(names, sess.run(tf.trainable_variables())))
-        loss_value, accuracy_value = sess.run([loss, accuracy])
-        gradient = dict(zip(names, sess.run(gradients)))
+        before = sess.run(variables)
+        loss_value, accuracy_value, gradient = sess.run([loss, accuracy, gradients])
         sess.run(train_step)
-        after = dict(zip(names, sess.run(tf.trainable_variables())))
+        after = sess.run(variables)
 
-    assert sorted(names) == sorted(
-        f"model/{layer}/{kind}" for layer in ("hidden", "logits") for kind in ("weights", "biases")
-    )
+    assert len(variables) == 4
     for name, value in before.items():
         if name.endswith("biases"):
             assert np.all(value == np.float32(0.1))
@@ -119,31 +93,32 @@ def test_model_against_numpy():
     assert accuracy_value == pytest.approx(((logits > 0) == y_value).mean())
 
     # The gradient of mean cross-entropy by the last bias is the mean of p - y.
-    assert gradient["model/logits/biases"][0] == pytest.approx(
-        (probability - y_value).mean(), rel=1e-3
-    )
+    expected = (probability - y_value).mean()
+    assert gradient["model/logits/biases"][0] == pytest.approx(expected, rel=1e-3)
     # Adam's first step is the learning rate times the gradient's sign.
-    for name in names:
+    for name in variables:
         large = abs(gradient[name]) > 1e-4
         step = after[name] - before[name]
         assert np.allclose(step[large], -0.01 * np.sign(gradient[name][large]), rtol=0.01)
 
 
 class Session:
-    """A session of a queue in which 3, 0, 1, 3, 0, 1... batches wait."""
+    """A session of a queue: 3 batches wait, then 0, then 1. Each fourth look fails."""
 
     graph = None
 
     def __init__(self):
-        self.waiting = itertools.cycle([3, 0, 1])
+        self.looks = itertools.cycle([3, 0, 1, None])
 
     def run(self, fetches):
-        return next(self.waiting)
+        waiting = next(self.looks)
+        if waiting is None:
+            raise RuntimeError("Attempted to use a closed Session.")
+        return waiting
 
 
-def monitor(waiting=None, **flags):
-    flags = dict({"steps": 4, "log_dir": None, "capacity": 3}, **flags)
-    return common.Monitor(SimpleNamespace(**flags), "queue", waiting)
+def monitor(steps=4, waiting=None):
+    return common.Monitor(SimpleNamespace(steps=steps, log_dir=None), "queue", waiting)
 
 
 def test_clock():
@@ -172,35 +147,17 @@ def test_monitor_times_the_loop_but_not_the_first_step():
 def test_monitor_looks_at_the_queue_while_the_loop_runs_and_no_longer():
     tqdm(disable=True)  # the first one starts a thread of its own, which stays
     threads = threading.active_count()
-    watch = monitor(waiting="waiting")
+    watch, deadline = monitor(waiting="waiting"), time.monotonic() + 60
     for step in watch.steps(Session()):
         if step == 1:
             assert watch.occupancy == []  # not even in the step that isn't timed
-        while step and len(watch.occupancy) < 3 * step:
+        while step and len(watch.occupancy) < 3 * step and time.monotonic() < deadline:
             time.sleep(0.01)
     assert watch.occupancy[:12] == [3, 0, 1] * 4
     assert threading.active_count() == threads
 
 
-def test_monitor_survives_a_session_that_closes():
-    looks = []
-
-    class Closed(Session):
-        def run(self, fetches):
-            looks.append(threading.current_thread())
-            raise RuntimeError("Attempted to use a closed Session.")
-
-    watch = monitor(steps=1, waiting="waiting")
-    for step in watch.steps(Closed()):
-        while step and len(looks) < 3:
-            time.sleep(0.01)
-    assert len(set(looks)) == 1  # the thread that looks outlived its errors
-    assert watch.occupancy == []
-
-
-@pytest.mark.parametrize(
-    "steps, logged", [(5000, 11), (10, 11), (1, 2), (25, 9), (9, 10), (101, 10)]
-)
+@pytest.mark.parametrize("steps, logged", [(5000, 11), (1, 2), (25, 9)])
 def test_monitor_prints_the_loss_about_ten_times(capsys, steps, logged):
     watch = monitor(steps=steps)
     for step in watch.steps(Session()):

@@ -27,7 +27,7 @@ def wait_for(process, text):
 
 # What a fake TensorFlow does when it is imported.
 LOADED = "raise SystemExit('TensorFlow was loaded')"
-LOADS_LONG = "import time; print('loading', flush=True); time.sleep({})"
+LOADS_LONG = "import time; print('loading', flush=True); time.sleep(3); " + LOADED
 
 # ------------------------------------------------------------------ stopped
 
@@ -43,30 +43,26 @@ MOMENTS = {
 @pytest.mark.parametrize("moment", sorted(MOMENTS))
 def test_ctrl_c(copy, moment):
     script, flags, line = MOMENTS[moment]
-    copy.timings.write_text("\n{}")
     process = copy.start(copy.command(script, *flags))
     wait_for(process, line)
     os.killpg(process.pid, signal.SIGINT)
     status, _, stderr = copy.finish(process)
     assert status == -signal.SIGINT  # a shell shows 130
     assert "Traceback" not in stderr
-    assert copy.timings.read_text() == "\n{}"
+    assert not copy.timings.exists()
 
 
-def test_ctrl_c_while_tensorflow_loads(copy):
-    (copy.folder / "tensorflow.py").write_text(LOADS_LONG.format(1000))
+def test_signals_while_tensorflow_loads(copy):
+    (copy.folder / "tensorflow.py").write_text(LOADS_LONG)
     process = copy.start(copy.command("01"))
     wait_for(process, "loading")
     process.send_signal(signal.SIGINT)
     status, _, stderr = copy.finish(process)
     assert (status, stderr) == (-signal.SIGINT, "")
 
-
-def test_nohup_survives_the_terminal(copy):
-    (copy.folder / "tensorflow.py").write_text(LOADS_LONG.format(1) + "\n" + LOADED)
     process = copy.start(["nohup", *copy.command("01")])
     wait_for(process, "loading")
-    process.send_signal(signal.SIGHUP)
+    process.send_signal(signal.SIGHUP)  # the terminal is closed
     assert "TensorFlow was loaded" in copy.finish(process)[2]
 
 
@@ -89,11 +85,8 @@ def test_closed_streams(copy):
 def test_a_terminal_without_accents(copy):
     # Python 3.6 can't print the accent in the C locale.
     logs = copy.elsewhere / "caf\N{LATIN SMALL LETTER E WITH ACUTE}"
-    process = copy.start(
-        copy.command("04", "--steps", 20, "--log_dir", logs),
-        env={"LC_ALL": "C", "PYTHONIOENCODING": "", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"},
-    )
-    status, _, stderr = copy.finish(process)
+    env = {"LC_ALL": "C", "PYTHONIOENCODING": "", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"}
+    status, _, stderr = copy.run("04", "--steps", 20, "--log_dir", logs, env=env)
     assert (status, stderr) == (0, "")
     assert len(list(logs.iterdir())) == 1
 
@@ -118,7 +111,7 @@ def test_flags_need_no_tensorflow(copy, script):
 
 # ------------------------------------------------------------------ what fails while it trains
 
-# Runs 04 and 03 in one process, each with something broken, and tells what came of it.
+# Runs 04 and 03 in one process, each with something broken. The last error isn't caught.
 BROKEN = """
 import runpy, sys
 import common
@@ -126,76 +119,66 @@ from support import tf
 
 read_batch, build_model, random_normal = common.read_batch, common.build_model, tf.random_normal
 
-def fails(n):  # the n-th read does
-    def read(batch_size, read_latency_ms=0):
-        reads = tf.Variable(0, trainable=False)
-        working = tf.Assert(tf.less(tf.assign_add(reads, 1), n), ["the disk is on fire"])
-        with tf.control_dependencies([working]):
-            return tf.identity(read_batch(batch_size, read_latency_ms))
-    return read
+def broken(generate, check):  # as generate(), after a check of the number of calls
+    def checked(*args, **options):
+        calls = tf.Variable(0, trainable=False)
+        with tf.control_dependencies([check(calls)]):
+            return tf.identity(generate(*args, **options))
+    return checked
 
-def ends(n):  # there is no n-th read
-    def read(batch_size, read_latency_ms=0):
-        reads = tf.Variable(0, trainable=False)
-        with tf.control_dependencies([reads.count_up_to(n)]):
-            return tf.identity(read_batch(batch_size, read_latency_ms))
-    return read
+def fails(n):  # the n-th call does
+    return lambda calls: tf.Assert(tf.assign_add(calls, 1) < n, ["the disk is on fire"])
+
+def ends(n):  # after n calls
+    return lambda calls: calls.count_up_to(n)
 
 def infinite(x, y_true):
     return build_model(tf.check_numerics(x / 0.0, "x is infinite"), y_true)
-
-def second_call_fails(shape, **options):
-    calls = tf.Variable(0, trainable=False)
-    working = tf.Assert(tf.less(tf.assign_add(calls, 1), 2), ["the generator is on fire"])
-    with tf.control_dependencies([working]):
-        return tf.identity(random_normal(shape, **options))
 
 def run(name, script, *flags):
     tf.reset_default_graph()
     sys.argv = [script, *map(str, flags)]
     print("BEGIN", name, flush=True)
+    runpy.run_path(script, run_name="__main__")
+
+def run_into_error(*args):
     try:
-        runpy.run_path(script, run_name="__main__")
+        run(*args)
     except tf.errors.OpError as error:
-        print(type(error).__name__, error.message)
-    common.read_batch, common.build_model = read_batch, build_model
+        print(error.message)
 
 demo, queue = sys.argv[1:]
-common.read_batch = fails(1)
-run("at once", queue, "--steps", 100)
-common.read_batch = fails(50)
-run("in the middle", queue, "--steps", 100, "--threads", 4)
-common.read_batch = fails(200)
-run("with much left in the queue", queue, "--steps", 200, "--capacity", 1000)
-common.read_batch = ends(50)
-run("no data", queue, "--steps", 100)
-common.build_model = infinite
-run("training", queue, "--steps", 100)
-tf.random_normal = second_call_fails
+common.read_batch = broken(read_batch, fails(1))
+run_into_error("at once", queue, "--steps", 100, "--threads", 4)
+common.read_batch = broken(read_batch, fails(200))
+run_into_error("with much left in the queue", queue, "--steps", 200, "--capacity", 1000)
+common.read_batch = broken(read_batch, ends(50))
+run_into_error("no data", queue, "--steps", 100)
+common.read_batch, common.build_model = read_batch, infinite
+run_into_error("training", queue, "--steps", 100)
+tf.random_normal = broken(random_normal, fails(2))
 run("generator", demo)
 """
 
+FIRE = "the disk is on fire"
 CLOSED = "is closed and has insufficient elements"  # the queue's own error
 
 ERRORS = {  # the error that is shown
-    "at once": ("InvalidArgumentError", "the disk is on fire"),
-    "in the middle": ("InvalidArgumentError", "the disk is on fire"),
-    "with much left in the queue": ("InvalidArgumentError", "the disk is on fire"),
+    "at once": FIRE,
+    "with much left in the queue": FIRE,
     # By TensorFlow's custom that isn't an error; with steps left to do it is.
-    "no data": ("OutOfRangeError", CLOSED),
-    "training": ("InvalidArgumentError", "x is infinite"),
-    "generator": ("InvalidArgumentError", "the generator is on fire"),
+    "no data": CLOSED,
+    "training": "x is infinite",
+    "generator": FIRE,
 }
 
 
 def test_the_first_error_is_shown_and_no_result(copy):
     status, stdout, stderr = copy.python(BROKEN, SCRIPTS["03"], SCRIPTS["04"])
-    assert status == 0, stderr
-    _, *parts = stdout.split("BEGIN ")
-    shown = dict(part.split("\n", 1) for part in parts)
-    assert set(shown) == set(ERRORS)
-    for name, (kind, message) in ERRORS.items():
-        assert kind in shown[name], shown[name]
+    assert status == 1
+    stdout += stderr.partition("Traceback")[2]
+    shown = dict(part.split("\n", 1) for part in stdout.split("BEGIN ")[1:])
+    for name, message in ERRORS.items():
         assert message in shown[name]
         assert (CLOSED in shown[name]) == (message == CLOSED)
         for result in ("accuracy after", "time:", "Answer"):
@@ -204,103 +187,55 @@ def test_the_first_error_is_shown_and_no_result(copy):
     assert not copy.timings.exists()
 
 
-def test_an_error_is_a_traceback_and_status_1(copy):
-    copy.append("common.py", "\n\ndef build_model(x, y_true):\n    raise OSError('no model')\n")
-    status, stdout, stderr = copy.run("04", "--steps", 20)
-    assert status == 1
-    assert stderr.endswith("OSError: no model\n")
-    assert "time:" not in stdout
-
-
 # ------------------------------------------------------------------ a TensorFlow that is missing
 
 
-@pytest.mark.parametrize(
-    "error, advice",
-    [
-        ("No module named 'tensorflow'", "tensorflow is not installed in this Python. Type: make"),
-        ("No module named 'tqdm'", "tqdm is not installed in this Python. Type: make"),
-        (
-            "libcudart.so.8.0: cannot open shared object file",
-            "finds no libcudart.so.8.0, a part of CUDA: see",
-        ),
-    ],
-)
-def test_advice_instead_of_a_traceback(copy, error, advice):
-    (copy.folder / "tensorflow.py").write_text(f'raise ImportError("""{error}""")')
-    status, _, stderr = copy.run("01")
-    assert status == 1
-    assert advice in stderr
-    assert "pip install" in stderr
-    assert stderr.count("\n") <= 2
-
-
-def test_python_without_packages(copy):
+def test_advice_instead_of_a_traceback(copy):
     command = copy.command("04")
     status, _, stderr = copy.finish(copy.start([command[0], "-S", *command[1:]]))
     assert status == 1
     assert stderr.startswith("tensorflow is not installed in this Python. Type: make run")
+    assert "pip install" in stderr
     assert stderr.count("\n") == 1
 
 
-# A script, on a Python that says it is of another version.
-OTHER_PYTHON = """
-import runpy, sys
-sys.version_info = (3, int(sys.argv[1]), 0, "final", 0)
-sys.argv = sys.argv[2:]
-runpy.run_path(sys.argv[0], run_name="__main__")
-"""
-
-
-@pytest.mark.parametrize("minor", [8, 14])
-def test_no_python_is_refused_that_has_a_tensorflow(copy, minor):
+def test_no_python_is_refused_that_has_a_tensorflow(copy):
     (copy.folder / "tensorflow.py").write_text(LOADED)
-    status, _, stderr = copy.python(OTHER_PYTHON, minor, SCRIPTS["01"])
+    copy.append("support/python.py", "\nsys.version_info = (3, 14)\n")
+    status, _, stderr = copy.run("01")
     assert (status, stderr) == (1, "TensorFlow was loaded\n")
 
 
 def test_other_errors_of_the_import_are_shown_with_what_led_to_them(copy):
-    (copy.folder / "tensorflow.py").write_text(
-        "import os\nos.write(2, b'the reason\\n')\nraise ImportError('something else')"
-    )
+    fails = "import os; os.write(2, b'the reason\\n'); raise ImportError('something else')"
+    (copy.folder / "tensorflow.py").write_text(fails)
     status, _, stderr = copy.run("01")
     assert status == 1
     assert stderr.startswith("the reason\n")
     assert "ImportError: something else" in stderr
 
 
-def test_an_import_that_aborts_says_where(copy):
-    # As TensorFlow's C++ does on a CPU without AVX.
-    (copy.folder / "tensorflow.py").write_text("import os\nos.abort()")
-    status, _, stderr = copy.run("01")
-    assert status == -signal.SIGABRT
-    assert "Aborted" in stderr
-    assert "tensorflow.py" in stderr
-
-
 # ------------------------------------------------------------------ a GPU
 
-NVIDIA_SMI = """case "$*" in *utilization.gpu*-i*0000:00:04.0*) echo 40 ;; *) exit 1 ;; esac
-"""
+QUERY = "--query-gpu=utilization.gpu --format=csv,noheader,nounits -i 0000:00:04.0"
 
 # TensorFlow computes on the CPU, but says that it has the GPU.
 PRETEND = """
 
+class Fake:
+    device_type = "GPU"
+    physical_device_desc = "device: 0, name: Fake GPU, pci bus id: 0000:00:04.0, capability: 7.0"
+
 def gpu():
-    return {"name": "Fake GPU", "pci bus id": "0000:00:04.0"}
+    return description_of_gpu([Fake])
 """
 
 
-@pytest.fixture
-def fake_gpu(copy):
-    """A PATH on which nvidia-smi finds a GPU, 40 % busy, that TensorFlow sees."""
-    executable(copy.elsewhere / "nvidia-smi", NVIDIA_SMI)
+def test_gpu_utilisation_is_sampled(copy):
+    executable(copy.elsewhere / "nvidia-smi", f'[ "$*" = "{QUERY}" ] && echo 40\n')
     copy.append("support/device.py", PRETEND)
-    return {"PATH": f"{copy.elsewhere}:{os.environ['PATH']}"}
-
-
-def test_gpu_utilisation_is_sampled(copy, fake_gpu):
-    status, stdout, stderr = copy.run("01", "--steps", 100, "--read_latency_ms", 20, env=fake_gpu)
+    path = {"PATH": f"{copy.elsewhere}:{os.environ['PATH']}"}
+    status, stdout, stderr = copy.run("01", "--steps", 100, "--read_latency_ms", 20, env=path)
     assert (status, stderr) == (0, "")
     assert "on GPU Fake GPU" in stdout
     assert re.search("^feed_dict .* GPU 40%$", stdout, re.M)
@@ -309,7 +244,7 @@ def test_gpu_utilisation_is_sampled(copy, fake_gpu):
 # ------------------------------------------------------------------ make
 
 # A Python of version {0}. The environment that it makes holds another one like it, and no pip.
-FAKE_PYTHON = """#!/bin/sh
+FAKE_PYTHON = """
 case "$*" in
 -V) echo Python {0} ;;
 "-c import sys; print"*) echo {0} | cut -d. -f1,2 ;;
@@ -322,54 +257,40 @@ esac
 @pytest.fixture
 def make(copy):
     """Runs make in the copy, with Pythons that are fakes: {name: (version, exit status)}."""
-    folder = copy.elsewhere / "bin"
-    folder.mkdir()
-    for name in ("Makefile", "requirements.txt", "requirements-cpu.txt"):
-        shutil.copy(str(ROOT / name), str(copy.folder))
     (copy.folder / "tests").mkdir()
-    shutil.copy(str(ROOT / "tests" / "requirements.txt"), str(copy.folder / "tests"))
+    for name in ("Makefile", "requirements.txt", "requirements-cpu.txt", "tests/requirements.txt"):
+        shutil.copy(str(ROOT / name), str(copy.folder / name))
 
-    def run(pythons, *arguments, env=None):
+    def run(pythons, *arguments, **env):
         for name, (version, unfit) in pythons.items():
-            (folder / name).write_text(FAKE_PYTHON.format(version, unfit))
-            (folder / name).chmod(0o755)
-        command = ["make", "-s", "-C", str(copy.folder), *arguments]
-        return copy.finish(copy.start(command, env=dict({"PATH": path}, **(env or {}))))
+            executable(copy.elsewhere / name, FAKE_PYTHON.format(version, unfit))
+        env["PATH"] = f"{copy.elsewhere}:/usr/bin:/bin"
+        return copy.finish(copy.start(["make", "-s", "-C", str(copy.folder), *arguments], env=env))
 
-    path = f"{folder}:/usr/bin:/bin"
     return run
 
 
-NEWEST = {"python3.13": ("3.13.1", 0), "python3.12": ("3.12.9", 0)}
-
-
-def test_make_takes_the_python3_that_is_there(make):
-    assert make({"python3": ("3.10.2", 0), **NEWEST}, ".venv/ready") == (
-        0,
-        "Making .venv with python3, Python 3.10.2\n",
-        "",
-    )
-
-
-def test_make_looks_for_another_python_and_says_which(make):
-    pythons = {"python3": ("3.14.0", 1), **NEWEST, "python3.13": ("3.13.1", 1)}
-    made = make(pythons, ".venv/ready")
-    assert made == (0, "Making .venv with python3.12, Python 3.12.9\n", "")
-
-
-def test_make_without_a_python_says_what_to_install(make):
+def test_make_takes_the_first_python_that_will_do(make):
     unfit = {f"python3.{minor}": (f"3.{minor}.0", 1) for minor in range(9, 14)}
     status, stdout, stderr = make({"python3": ("3.14.0", 1), **unfit}, ".venv/ready")
     assert (status, stdout) == (2, "")
     assert stderr.startswith("Python 3.14.0 won't do\nOr add PYTHON=/path/to/python to this")
 
+    fit = {"python3.12": ("3.12.9", 0), "python3.11": ("3.11.2", 0)}
+    made = make(fit, ".venv/ready")
+    assert made == (0, "Making .venv with python3.12, Python 3.12.9\n", "")
+
+    assert make({}, "clean") == (0, "", "")
+    made = make({"python3": ("3.10.2", 0)}, ".venv/ready")
+    assert made == (0, "Making .venv with python3, Python 3.10.2\n", "")
+
 
 def test_make_makes_the_environment_anew_for_another_python_that_is_given(make, copy):
-    python = {"python3": ("3.10.2", 0), "same": ("3.10.9", 0), "old": ("3.7.1", 0)}
-    python["bad"] = ("3.14.0", 1)
+    pythons = {"python3": ("3.10.2", 0), "same": ("3.10.9", 0), "old": ("3.7.1", 0)}
+    pythons["bad"] = ("3.14.0", 1)
+    given = {name: f"PYTHON={copy.elsewhere / name}" for name in pythons}
     made = copy.folder / ".venv" / "bin" / "python"
-    given = {name: f"PYTHON={copy.elsewhere / 'bin' / name}" for name in python}
-    make(python, ".venv/ready")
+    make(pythons, ".venv/ready")
     first = made.read_text()
     assert make({}, ".venv/ready", given["same"])[1] == ""  # another patch of the same minor
     assert make({}, ".venv/ready", given["bad"])[0] == 2
@@ -377,7 +298,7 @@ def test_make_makes_the_environment_anew_for_another_python_that_is_given(make, 
     make({}, "-n", ".venv/ready", given["old"])  # only says what it would do
     make({}, "-n", "clean", given["old"])
     make({}, "lint-not-there", given["old"])
-    assert make({}, ".venv/ready", env={"PYTHON": given["old"].partition("=")[2]})[1] == ""
+    assert make({}, ".venv/ready", PYTHON=str(copy.elsewhere / "old"))[1] == ""  # not ours
     assert made.read_text() == first
 
     status, stdout, _ = make({}, ".venv/ready", given["old"])
