@@ -132,8 +132,9 @@ def _what_tensorflow_says():
     """
     look = "from tensorflow.python.client import device_lib; device_lib.list_local_devices()"
     command, env = [sys.executable, "-c", look], dict(os.environ, TF_CPP_MIN_LOG_LEVEL="0")
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
     with contextlib.suppress(OSError, subprocess.SubprocessError):
-        said = subprocess.check_output(command, stderr=subprocess.STDOUT, env=env, timeout=60)
+        said = subprocess.run(command, env=env, timeout=60, check=False, **pipes).stdout
         for line in said.decode("utf-8", "replace").splitlines():
             if re.search("cuda|cudnn|gpu|dlopen", line, re.I):
                 yield line

@@ -35,7 +35,7 @@ def bounds(feed_dict_runs, cores, threads=1):
     """
     parts = {TRAINING: [], INPUT: [], CPU: []}
     for run in feed_dict_runs:
-        if run.get("fetching_seconds") is not None:
+        if run["fetching_seconds"] is not None:
             per_step = 1000 / run["steps"]
             parts[TRAINING].append((run["seconds"] - run["fetching_seconds"]) * per_step)
             parts[INPUT].append(run["fetching_seconds"] / threads * per_step)
@@ -176,7 +176,7 @@ def _more_threads(run, found):
         threads = math.ceil(found[INPUT] * run["threads"] / rest)
         if rest > LITTLE * step_ms(run):
             return [limit, f"More --threads would gain little: {name} takes nearly as long."]
-    threads = min(max(threads, run["threads"] + 1), MOST_THREADS)
+    threads = min(threads, MOST_THREADS)
     if threads == run["threads"]:
         return [limit, f"More than {threads} --threads can't be had: make each read faster."]
     return [limit, f"Try --threads {threads}."]
