@@ -1,7 +1,7 @@
-"""Runs that wait, for the doctor; each is then run again with what the doctor says to do.
+"""Runs that wait, for the doctor. The docstring of each holds what the doctor says of it.
 
-Before each a line with its name goes to stderr. Each wait is ended after some seconds, so that one
-process can have them all.
+What is broken waits for some seconds. Then it is run again, with what the doctor says to do, and
+goes on. Before each run a line with its name goes to stderr.
 """
 
 import contextlib
@@ -19,104 +19,149 @@ if hasattr(tf, "disable_eager_execution"):
 WAIT = 2.5  # seconds; the doctor's patience is less
 
 
-def scalars():
-    queue = tf.FIFOQueue(3, [tf.float32], [[]], name="queue")
-    return queue, queue.enqueue(1.0), queue.dequeue()
+def run(sess, fetches, mended):
+    """Run what waits unless it is mended."""
+    try:
+        sess.run(fetches, options=tf.RunOptions(timeout_in_ms=int(1000 * WAIT)))
+        assert mended
+    except tf.errors.DeadlineExceededError:
+        assert not mended
 
 
-def add_runner(queue, enqueue):
-    tf.train.add_queue_runner(tf.train.QueueRunner(queue, [enqueue]))
+def do_before_join(mended, do, *args):
+    """Do what lets a join() return; unless mended, some seconds too late."""
+    if mended:
+        do(*args)
+    else:
+        threading.Timer(WAIT, do, args).start()
 
 
 @contextlib.contextmanager
-def started(start=tf.train.start_queue_runners):
-    """A session whose queue runners are started; at its end they are stopped."""
-    coord = tf.train.Coordinator()
+def session(start=True):
+    """A session; the QueueRunners of the collection are started, and stopped at the end."""
+    coord, threads = tf.train.Coordinator(), []
     with tf.Session() as sess:
-        threads = start(sess, coord) or []
+        if start:
+            threads = tf.train.start_queue_runners(sess, coord)
         yield sess
         coord.request_stop()
         coord.join(threads)
 
 
 @contextlib.contextmanager
-def feeder(feed):
-    """A thread of the script's own."""
-    thread = threading.Thread(target=feed, name="feeder")
-    thread.start()
-    yield thread
-    thread.join()
+def own_thread(feed):
+    """A thread of the script's own, and no QueueRunner's; it has ended at the end."""
+    feeder = threading.Thread(target=feed, name="feeder")
+    feeder.start()
+    yield
+    feeder.join()
 
 
-def ended(sess, op):
-    """Whether a run ends by itself."""
-    with contextlib.suppress(tf.errors.DeadlineExceededError):
-        sess.run(op, options=tf.RunOptions(timeout_in_ms=int(1000 * WAIT)))
-        return True
-    return False
+def by_python(read):
+    return tf.reshape(tf.py_func(read, [], tf.float32), [])
 
 
-def now_or_later(now, do, *args):
-    if now:
-        do(*args)
-    else:
-        timer = threading.Timer(WAIT, do, args)
-        timer.daemon = True
-        timer.start()
+def slow(seconds):
+    """An element that takes so long to read."""
+
+    def read():
+        time.sleep(seconds)
+        return np.float32(1)
+
+    return by_python(read)
+
+
+def scalars(element=1.0):
+    """A queue, and the ops that enqueue and dequeue."""
+    queue = tf.FIFOQueue(3, [tf.float32], [[]], name="queue")
+    return queue, queue.enqueue(element), queue.dequeue()
+
+
+def with_runner(element=1.0):
+    """The same, with a QueueRunner in the collection."""
+    queue, enqueue, dequeue = scalars(element)
+    tf.train.add_queue_runner(tf.train.QueueRunner(queue, [enqueue]))
+    return queue, enqueue, dequeue
 
 
 def never_started(mended):
-    queue, enqueue, dequeue = scalars()
-    add_runner(queue, enqueue)
-    with started() if mended else tf.Session() as sess:
-        assert ended(sess, dequeue) == mended
+    """FILE: sess.run() has waited N s for the queue "queue": 0 of 3 elements, 1 needed.
+    Its QueueRunner is in the collection, but was not started.
+    To do: tf.train.start_queue_runners(sess, coord), once the whole graph is built.
+    """
+    _, _, dequeue = with_runner()
+    with session(start=mended) as sess:
+        run(sess, dequeue, mended)
 
 
 def one_of_two_started(mended):
+    """FILE: sess.run() has waited N s for the queue "batch/fifo_queue": 0 of 32 elements,
+    4 needed.
+    The QueueRunner of "batch/fifo_queue" is itself waiting for the queue "names": 0 of 32
+    elements, 1 needed.
+    Its QueueRunner is in the collection, but was not started.
+    To do: tf.train.start_queue_runners(sess, coord), once the whole graph is built.
+    """
     names = tf.train.string_input_producer(["a", "b"], name="names")
-    batch, close = tf.train.batch([names.dequeue()], 4), names.close()
-    *_, last = tf.get_collection(tf.GraphKeys.QUEUE_RUNNERS)
-
-    def start_last(sess, coord):
-        return last.create_threads(sess, coord, daemon=True, start=True)
-
-    with started() if mended else started(start_last) as sess:
-        assert ended(sess, batch) == mended
+    batch = tf.train.batch([names.dequeue()], 4)
+    with session(start=mended) as sess:
         if not mended:
-            sess.run(close)
+            runner = tf.get_collection(tf.GraphKeys.QUEUE_RUNNERS)[-1]
+            runner.create_threads(sess, daemon=True, start=True)
+        run(sess, batch, mended)
 
 
 def never_added(mended):
+    """FILE: sess.run() has waited N s for the queue "queue": 0 of 3 elements, 1 needed.
+    No QueueRunner for it is in the collection, and nobody enqueues.
+    To do: tf.train.add_queue_runner(tf.train.QueueRunner(queue, [enqueue])), then
+    tf.train.start_queue_runners(sess, coord).
+    """
     queue, enqueue, dequeue = scalars()
     runner = tf.train.QueueRunner(queue, [enqueue])
     if mended:
         tf.train.add_queue_runner(runner)
-    with started() as sess:
-        assert ended(sess, dequeue) == mended
+    with session() as sess:
+        run(sess, dequeue, mended)
 
 
 def another_session(mended):
-    queue, enqueue, dequeue = scalars()
-    add_runner(queue, enqueue)
-    with tf.Session() as other, started() as sess:
-        assert ended(sess if mended else other, dequeue) == mended
+    """FILE: sess.run() has waited N s for the queue "queue": 0 of 3 elements, 1 needed.
+    Its QueueRunner is in the collection, but was started in another session.
+    To do: tf.train.start_queue_runners(sess, coord), once the whole graph is built.
+    """
+    _, _, dequeue = with_runner()
+    with session() as sess, tf.Session() as other:
+        run(sess if mended else other, dequeue, mended)
 
 
 def runner_failed(mended):
+    """FILE: sess.run() has waited N s for the queue "queue": 0 of 3 elements, 1 needed.
+    Its QueueRunner has ended by an error: record 7 is damaged
+    To do: mend that. With a Coordinator, tf.train.start_queue_runners(sess, coord),
+    coord.raise_requested_exception() in the loop ends the loop by such an error.
+    """
+
     def read():
         if not mended:
             raise ValueError("record 7 is damaged")
         return np.float32(1)
 
-    queue, _, dequeue = scalars()
-    add_runner(queue, queue.enqueue(tf.reshape(tf.py_func(read, [], tf.float32), [])))
+    _, _, dequeue = with_runner(by_python(read))
     with tf.Session() as sess:
         tf.train.start_queue_runners(sess)
-        assert ended(sess, dequeue) == mended
-        sess.run(queue.close(cancel_pending_enqueues=True))
+        run(sess, dequeue, mended)
 
 
 def epochs_not_initialized(mended):
+    """FILE: sess.run() has waited N s for the queue "batch/fifo_queue": 0 of 32 elements,
+    4 needed.
+    The QueueRunner of "batch/fifo_queue" is itself waiting for the queue "names": 0 of 32
+    elements, 1 needed.
+    Its QueueRunner has ended by an error: names/limit_epochs/epochs
+    To do: sess.run(tf.local_variables_initializer()) before
+    tf.train.start_queue_runners(sess, coord).
+    """
     names = tf.train.string_input_producer(["a", "b"], num_epochs=9, name="names")
     batch = tf.train.batch([names.dequeue()], 4)
     with tf.Session() as sess:
@@ -124,74 +169,98 @@ def epochs_not_initialized(mended):
         if mended:
             sess.run(tf.local_variables_initializer())
         tf.train.start_queue_runners(sess)
-        assert ended(sess, batch) == mended
+        run(sess, batch, mended)
 
 
 def too_few_examples(mended):
+    """FILE: sess.run() has waited N s for the queue "queue": 40 of 100 elements,
+    50 (min_after_dequeue) + 8 needed.
+    No QueueRunner for it is in the collection, and only the thread that waits has enqueued (FILE).
+    To do: tf.train.add_queue_runner(tf.train.QueueRunner(queue, [enqueue])), then
+    tf.train.start_queue_runners(sess, coord).
+    """
     queue = tf.RandomShuffleQueue(100, 50, [tf.float32], [[]], name="queue")
     enqueue, batch = queue.enqueue_many(tf.zeros([40])), queue.dequeue_many(8)
     if mended:
-        add_runner(queue, enqueue)
-    with started() as sess:
-        if not mended:
-            sess.run(enqueue)
-        assert ended(sess, batch) == mended
+        tf.train.add_queue_runner(tf.train.QueueRunner(queue, [enqueue]))
+    with session(start=False) as sess:
+        sess.run(enqueue)
+        tf.train.start_queue_runners(sess)
+        run(sess, batch, mended)
 
 
 def join_without_request(mended):
-    queue, enqueue, dequeue = scalars()
-    add_runner(queue, enqueue)
+    """FILE: join() has waited N s for a thread. The QueueRunner of "queue" waits for a place in
+    the queue "queue", which is full (3 elements).
+    Nobody has called request_stop() of its Coordinator.
+    To do: coord.request_stop() before coord.join(threads).
+    """
+    _, _, dequeue = with_runner()
     coord = tf.train.Coordinator()
     with tf.Session() as sess:
         threads = tf.train.start_queue_runners(sess, coord)
         sess.run(dequeue)
-        now_or_later(mended, coord.request_stop)
+        do_before_join(mended, coord.request_stop)
         coord.join(threads)
 
 
 def join_without_coordinator(mended):
-    queue, enqueue, dequeue = scalars()
-    add_runner(queue, enqueue)
+    """FILE: join() has waited N s for a thread. The QueueRunner of "queue" waits for a place in
+    the queue "queue", which is full (3 elements).
+    It was started without the Coordinator: request_stop() doesn't reach it.
+    To do: tf.train.start_queue_runners(sess, coord).
+    """
+    queue, _, dequeue = with_runner()
     close = queue.close(cancel_pending_enqueues=True)
     coord = tf.train.Coordinator()
     with tf.Session() as sess:
-        threads = tf.train.start_queue_runners(sess, *([coord] if mended else []))
+        threads = tf.train.start_queue_runners(sess, coord if mended else None)
         sess.run(dequeue)
         coord.request_stop()
-        if not mended:
-            now_or_later(False, sess.run, close)
+        do_before_join(mended, sess.run, close)
         coord.join(threads)
 
 
 def full_queue(mended):
-    _, enqueue, dequeue = scalars()
+    """FILE: sess.run() has waited N s for a place in the queue "queue", which is full
+    (3 elements).
+    Nobody takes anything out of it.
+    To do: enqueue from a thread of its own (a QueueRunner), or no more than there is room.
+    """
+    _, enqueue, _ = scalars()
     with tf.Session() as sess:
-        for _ in range(3):
+        for _ in range(2 if mended else 3):
             sess.run(enqueue)
-        if mended:
-            sess.run(dequeue)
-        assert ended(sess, enqueue) == mended
+        run(sess, enqueue, mended)
 
 
 def own_thread_ended(mended):
-    queue, enqueue, dequeue = scalars()
+    """FILE: sess.run() has waited N s for the queue "queue": 0 of 3 elements, 1 needed.
+    feeder, FILE, filled it, and has ended.
+    To do: let it go on, or close the queue at its end: sess.run(queue.close()).
+    """
+    value = tf.placeholder(tf.float32, [])
+    queue, enqueue, dequeue = scalars(value)
     close = queue.close()
 
     def feed():
-        sess.run(enqueue)
+        sess.run(enqueue, {value: 1.0})
         if mended:
             sess.run(close)
 
     with tf.Session() as sess:
-        with feeder(feed):
-            assert ended(sess, dequeue)
-        try:
-            assert not ended(sess, dequeue)
-        except tf.errors.OutOfRangeError:
-            assert mended
+        with own_thread(feed):
+            sess.run(dequeue)
+        with contextlib.suppress(tf.errors.OutOfRangeError):
+            run(sess, dequeue, False)
 
 
 def join_of_own_thread(mended):
+    """FILE: join() has waited N s for a thread. feeder, FILE, waits for a place in the queue
+    "queue", which is full (3 elements).
+    Nobody takes anything out of it.
+    To do: before that, sess.run(queue.close(cancel_pending_enqueues=True)).
+    """
     queue, enqueue, _ = scalars()
     close = queue.close(cancel_pending_enqueues=True)
 
@@ -200,88 +269,82 @@ def join_of_own_thread(mended):
             for _ in range(9):
                 sess.run(enqueue)
 
-    with tf.Session() as sess, feeder(feed):
-        now_or_later(mended, sess.run, close)
+    with tf.Session() as sess, own_thread(feed):
+        do_before_join(mended, sess.run, close)
 
 
 # ------------------------------------------------------------------ where nothing is wrong
 
 
 def slow_reader(_):
-    def read():
-        time.sleep(WAIT)
-        return np.float32(1)
-
-    queue, _, dequeue = scalars()
-    add_runner(queue, queue.enqueue(tf.reshape(tf.py_func(read, [], tf.float32), [])))
-    with started() as sess:
+    """The QueueRunner of "queue" is at work: nothing is wrong so far."""
+    _, _, dequeue = with_runner(slow(WAIT))
+    with session() as sess:
         sess.run(dequeue)
 
 
 def shuffle_that_fills_up(_):
-    def read():
-        time.sleep(0.02)
-        return np.float32(1)
-
-    example = tf.reshape(tf.py_func(read, [], tf.float32), [])
-    batch = tf.train.shuffle_batch([example], 8, 400, int(50 * WAIT))
-    with started() as sess:
+    """The QueueRunner of "shuffle_batch/random_shuffle_queue" is at work: nothing is wrong so far.
+    It moves:
+    """
+    batch = tf.train.shuffle_batch([slow(0.02)], 8, 400, int(50 * WAIT))
+    with session() as sess:
         sess.run(batch)
 
 
 def slow_own_thread(_):
+    """feeder, FILE, has run nothing yet, and may help.
+    feeder, FILE, is at work: nothing is wrong so far.
+    """
     _, enqueue, dequeue = scalars()
 
     def feed():
-        sess.run(enqueue)
-        time.sleep(WAIT)
-        sess.run(enqueue)
+        for _ in range(2):
+            time.sleep(WAIT)
+            sess.run(enqueue)
 
-    with tf.Session() as sess, feeder(feed):
+    with tf.Session() as sess, own_thread(feed):
         sess.run(dequeue)
-        sess.run(dequeue)
-
-
-def own_thread_before_its_first_run(_):
-    _, enqueue, dequeue = scalars()
-
-    def feed():
-        time.sleep(WAIT)
-        sess.run(enqueue)
-
-    with tf.Session() as sess, feeder(feed):
         sess.run(dequeue)
 
 
 def long_step(_):
-    """The last element there is, and a step that computes for long."""
+    """But the process is computing: nothing is wrong so far."""
     _, enqueue, dequeue = scalars()
-    x = tf.fill([1000, 1000], dequeue)
+    x = tf.fill([1000, 1000], dequeue)  # the last element that there is
     for _ in range(1000):
         x = tf.tanh(tf.matmul(x, x))
     with tf.Session() as sess:
         sess.run(enqueue)
-        ended(sess, tf.reduce_sum(x))
+        with contextlib.suppress(AssertionError):  # a fast machine has done it by then
+            run(sess, tf.reduce_sum(x), False)
 
 
 def step_that_sleeps(_):
-    """The same where it waits in Python."""
-
-    def wait(x):
-        time.sleep(WAIT)
-        return x
-
+    """But the process is computing: nothing is wrong so far."""
     _, enqueue, dequeue = scalars()
+    with tf.control_dependencies([dequeue]):
+        step = slow(WAIT)
     with tf.Session() as sess:
         sess.run(enqueue)
-        sess.run(tf.py_func(wait, [dequeue], tf.float32))
+        sess.run(step)
 
 
-BROKEN = (never_started, one_of_two_started, never_added, another_session, runner_failed)
-BROKEN += (epochs_not_initialized, too_few_examples, join_without_request)
-BROKEN += (join_without_coordinator, full_queue, own_thread_ended, join_of_own_thread)
-HEALTHY = (slow_reader, shuffle_that_fills_up, slow_own_thread, own_thread_before_its_first_run)
-HEALTHY += (long_step, step_that_sleeps)
+BROKEN = [
+    never_started,
+    one_of_two_started,
+    never_added,
+    another_session,
+    runner_failed,
+    epochs_not_initialized,
+    too_few_examples,
+    join_without_request,
+    join_without_coordinator,
+    full_queue,
+    own_thread_ended,
+    join_of_own_thread,
+]
+HEALTHY = [slow_reader, shuffle_that_fills_up, slow_own_thread, long_step, step_that_sleeps]
 
 if __name__ == "__main__":
     for patient in BROKEN + HEALTHY:
