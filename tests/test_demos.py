@@ -36,47 +36,6 @@ def test_nothing_but_tf_print_is_on_stderr(demos):
         assert "".join(rest).strip() == ""
 
 
-# While 02's main thread hangs, another looks at its queue, and at last enqueues.
-RELEASE = """
-import runpy, sys, threading, time
-from support import tf
-sessions = []
-
-class Session(tf.Session):
-    def __init__(self, *args, **kwargs):
-        super().__init__(*args, **kwargs)
-        sessions.append(self)
-
-def release():
-    while not sessions:
-        time.sleep(0.1)
-    time.sleep(3)
-    ops = sessions[-1].graph.get_operations()
-    size = [op for op in ops if op.type.startswith("QueueSize") and not op.control_inputs][0]
-    enqueue = [op for op in ops if op.type.startswith("QueueEnqueueMany")][0]
-    print("SIZE", sessions[-1].run(size.outputs[0]), "RETURNED", returned)
-    sessions[-1].run(enqueue)
-
-tf.Session = Session
-returned = False
-sys.argv = sys.argv[1:]
-threading.Thread(target=release).start()
-runpy.run_path(sys.argv[0], run_name="__main__")
-returned = True
-print("RETURNED AT LAST")
-"""
-
-
-def test_02_is_blocked_until_somebody_enqueues(copy):
-    status, stdout, stderr = copy.python(RELEASE, SCRIPTS["02"], "--patience", 60)
-    assert status == 0, stderr
-    assert "SIZE 0 RETURNED False" in stdout
-    assert stdout.rstrip().endswith("RETURNED AT LAST")
-    assert "Gave up" not in stdout
-    lefts = re.findall(r"Dequeued, elements left: \[\S+\]\[(\d)\]", stderr)
-    assert lefts == ["2", "1", "0", "2"]  # the enqueue brought three
-
-
 def test_03_counts_what_it_prints(demos):
     stdout, stderr = demos["03"]
     calls = re.findall(r"Generated, call: \[(\d)\]\[([^\]]+)\]", stderr)
@@ -96,31 +55,53 @@ def test_03_counts_what_it_prints(demos):
         assert f"\n  call {number} after dequeue {dequeue}\n" in stdout
 
 
-# Runs, one after another: 02 with less patience than any dequeue takes; 03 often; and 03 with a
-# runner that asks so late whether to stop, which it does before each call of the generator, that
-# the 10th dequeue is done before the third call.
+# Runs, one after another: 02 with less patience than any dequeue takes; 02 while another thread, at
+# last, enqueues; 03 often, and with other settings; and 03 with a runner that asks so late whether
+# to stop, which it does before each call of the generator, that the 10th dequeue is done before the
+# third call.
 REPEAT = """
-import json, runpy, sys, time
+import json, runpy, sys, threading, time
 from support import tf
 
 def run(script, *flags):
     tf.reset_default_graph()
-    sys.argv = [script] + list(flags)
+    sys.argv = [script, *map(str, flags)]
     return runpy.run_path(script, run_name="__main__")
 
+def end_of(part):
+    for stream in (sys.stdout, sys.stderr):
+        print("END OF", part, file=stream, flush=True)
+
 hang, demo, settings = sys.argv[1:]
-run(hang, "--patience", "0.0001")
-print("END OF 02", file=sys.stderr, flush=True)
+run(hang, "--patience", 0.0001)
+end_of("impatient")
+
+class Session(tf.Session):
+    def __init__(self):
+        super().__init__()
+        threading.Thread(target=self.enqueue_at_last).start()
+
+    def enqueue_at_last(self):
+        time.sleep(3)
+        ops = self.graph.get_operations()
+        size = [op for op in ops if op.type.startswith("QueueSize") and not op.control_inputs][0]
+        print("SIZE", self.run(size.outputs[0]), "RETURNED", returned)
+        self.run([op for op in ops if op.type.startswith("QueueEnqueueMany")][0])
+
+returned, original, tf.Session = False, tf.Session, Session
+run(hang, "--patience", 60)
+returned, tf.Session = True, original
+end_of("released")
+
 for _ in range(50):
     script = run(demo)
     assert script["calls_value"] == 3
     assert not [thread for thread in script["threads"] if thread.is_alive()]
-
 for capacity, refill, dequeues in json.loads(settings):
     flags = ["--capacity", capacity, "--refill", refill, "--dequeues", dequeues]
-    print("COUNTED", run(demo, *map(str, flags))["calls_value"])
+    print("COUNTED", run(demo, *flags)["calls_value"])
+end_of("counted")
 
-print("LATE", file=sys.stderr, flush=True)
 should_stop = tf.train.Coordinator.should_stop
 
 def late(self):
@@ -130,7 +111,6 @@ def late(self):
 tf.train.Coordinator.should_stop = late
 run(demo)
 """
-
 
 # Capacity, refill, dequeues: a refill that ends as the queue gets full, one of a single element,
 # one that never fits.
@@ -152,16 +132,24 @@ def calls_of_the_generator(capacity, refill, dequeues):
     return calls
 
 
-def test_02_gives_up_only_the_fourth_dequeue_and_03_always_counts_right(copy):
-    status, stdout, stderr = copy.python(REPEAT, SCRIPTS["02"], SCRIPTS["03"], json.dumps(SETTINGS))
-    assert status == 0, stderr
-    impatient, rest = stderr.split("END OF 02")
-    assert impatient.count("Dequeued") == 3
-    assert stdout.count("Gave up.") == 1
+def test_02_waits_for_an_enqueue_and_03_always_counts_right(copy):
+    status, *printed = copy.python(REPEAT, SCRIPTS["02"], SCRIPTS["03"], json.dumps(SETTINGS))
+    assert status == 0, printed
+    impatient, released, counted, late = zip(*(re.split("END OF .*\n", one) for one in printed))
+
+    assert impatient[1].count("Dequeued") == 3  # only the fourth is given up
+    assert "Gave up." in impatient[0]
+
+    assert "SIZE 0 RETURNED False" in released[0]
+    assert "Gave up" not in released[0]
+    lefts = re.findall(r"Dequeued, elements left: \[\S+\]\[(\d)\]", released[1])
+    assert lefts == ["2", "1", "0", "2"]  # the enqueue brought three
+
     expected = [calls_of_the_generator(*setting) for setting in SETTINGS]
     assert expected[0] == 3
     for (capacity, refill, dequeues), count in zip(SETTINGS, expected):  # as the README has it
         assert count == (dequeues + capacity) // refill + 1
-    assert [int(count) for count in re.findall(r"^COUNTED (\d+)$", stdout, re.M)] == expected
-    assert stdout.count("counted in this run: 3 times.") == 51 + expected.count(3)
-    assert rest.split("LATE")[1].count("Generated, call:") == 3
+    assert [int(count) for count in re.findall(r"^COUNTED (\d+)$", counted[0], re.M)] == expected
+    assert counted[0].count("counted in this run: 3 times.") == 50 + expected.count(3)
+    assert "counted in this run: 3 times." in late[0]
+    assert late[1].count("Generated, call:") == 3
