@@ -48,7 +48,6 @@ trace: .venv/ready
 versions: .venv/ready
 	mkdir -p $(into)
 	.venv/bin/python -m going_further.releases --json $(into)/versions.json $(VERSIONS_FLAGS)
-	.venv/bin/python -m going_further.figures --dir $(into)
 
 # The same for some of them, with reads that wait. PAIRS_FLAGS: its flags.
 pairs: .venv/ready

@@ -40,20 +40,6 @@ def colour(name):
     return next((one for kind, one in kinds if name.startswith(kind)), GREY)
 
 
-def line(axes, at, spreads, colour, label=None):
-    """Draw medians, joined by a line, and their quartiles.
-
-    Args:
-      axes: matplotlib's.
-      at: x of each.
-      spreads: [lower quartile, median, upper quartile] of each.
-      colour, label: of the line.
-    """
-    low, middle, high = zip(*spreads)
-    axes.plot(at, middle, "o-", markersize=5, color=colour, label=label)
-    axes.vlines(at, low, high, color=colour)
-
-
 # ------------------------------------------------------------------ what was timed
 
 # Each takes a matplotlib Figure, and the result in a file.
@@ -107,30 +93,6 @@ def read_latency(figure, data):
     axes.set_xlabel("ms that each read waits, as for a slow disk")
     axes.set_ylabel("ms a step")
     axes.set_title("A step with slower and slower disks: measured (points), predicted (lines)")
-
-
-def releases(figure, data):
-    """Lines: ms a step takes from one TensorFlow to the next, and below, the queue's share."""
-    rows = data["rows"]
-    versions = list(dict.fromkeys(row["tensorflow"] for row in rows))
-    figure.set_size_inches(8, 4.7)
-    top, below = figure.subplots(2, 1, sharex=True, gridspec_kw={"height_ratios": [3, 2]})
-    for name in (FLOOR, FEED_DICT, QUEUE, "tf.data, 1 thread"):
-        of_name = [row for row in rows if row["variant"] == name]
-        at = [versions.index(row["tensorflow"]) for row in of_name]
-        if of_name:  # TensorFlow has no tf.data before 1.4
-            line(top, at, [quartiles(row["ms"]) for row in of_name], colour(name), name)
-    queues = [row for row in rows if row["variant"] == QUEUE]
-    line(below, range(len(versions)), [of_feed_dict(rows, row) for row in queues], BLUE)
-    top.set_ylim(0)
-    top.legend(frameon=False)
-    top.set_ylabel("ms a step")
-    top.set_title("A step on each TensorFlow; the input is what lies above the grey line")
-    below.axhline(1, color="black", linestyle=":", linewidth=1)
-    below.set_ylabel("time: queue / feed_dict")
-    below.set_xticks(range(len(versions)))
-    below.set_xticklabels(versions)
-    below.set_xlabel("TensorFlow (medians, with the quartiles)")
 
 
 # ------------------------------------------------------------------ what happened when
@@ -216,7 +178,6 @@ def refills(figure, printed):
 FIGURES = (
     ("benchmark.json", "a benchmark of variants", variants, "variants.png"),
     ("read_latency.json", "a benchmark over read_latency_ms", read_latency, "read_latency.png"),
-    ("versions.json", "a benchmark of releases", releases, "versions.png"),
     ("trace.json", "a trace", overlap, "overlap.png"),
     ("trace_slow_disk.json", "a trace", overlap, "overlap_slow_disk.png"),
     ("run.txt", None, refills, "refills.png"),

@@ -212,6 +212,13 @@ def test_there_is_one_verdict(case):
     assert ("batches were there in time" in text) == (limit == TRAINING and not known)
 
 
+def test_the_article_s_gpu_is_limited_by_the_work_between_steps():
+    told = {"empty": 0.0, "threads": 1, "capacity": 5, "read_latency_ms": 0}  # and a full queue
+    text = " ".join(rule.verdict(dict(timings.ARTICLE_QUEUE, **told), [], cores=4))
+    assert text.startswith(BETWEEN)
+    assert text.endswith("idle for 57% of the time. Try a larger --batch_size.")
+
+
 # ------------------------------------------------------------------ the device
 
 

@@ -116,7 +116,6 @@ COLOURS = {  # by picture
     "overlap.png": [BLUE, ORANGE, GREEN, GREY],
     "overlap_slow_disk.png": [BLUE, ORANGE, GREEN],
     "refills.png": [BLUE, ORANGE],
-    "versions.png": [BLUE, ORANGE, GREEN, GREY],
 }
 
 
@@ -144,20 +143,18 @@ def test_pictures_are_drawn_from_files(copy):
     assert len(list(copy.elsewhere.iterdir())) == 2 * len(COLOURS)
 
 
-def test_lines_are_the_medians():
+def test_points_are_the_medians():
     from matplotlib.figure import Figure
 
-    rows = results.load(str(MEASURED / "versions.json"), "a benchmark of releases")["rows"]
-    figure = Figure()
-    figures.releases(figure, {"rows": rows})
-    above, below = figure.axes
-    lines = {line.get_label(): line.get_ydata().tolist() for line in above.lines}
-    ms = {name: [one["ms"] for one in rows if one["variant"] == name] for name in lines}
-    assert lines == {name: pytest.approx([median(one) for one in ms[name]]) for name in lines}
-    pairs = list(zip(ms["queue, 1 thread"], ms["feed_dict"]))
-    expected = [median(q / f for q, f in zip(*pair)) for pair in pairs]
-    assert below.lines[0].get_ydata() == pytest.approx(expected)
-    assert len(lines["tf.data, 1 thread"]) == len(expected) - 1  # 1.0.0 has none
+    figure, kind = Figure(), "a benchmark over read_latency_ms"
+    data = results.load(str(MEASURED / "read_latency.json"), kind)
+    figures.read_latency(figure, data)
+    points = [line for line in figure.axes[0].lines if line.get_marker() == "o"]
+    for name, line in zip(("feed_dict", "queue, 1 thread", "queue, 4 threads"), points):
+        rows = [row for row in data["rows"] if row["variant"] == name]
+        assert line.get_xdata().tolist() == [row["read_latency_ms"] for row in rows]
+        assert line.get_ydata() == pytest.approx([median(row["ms"]) for row in rows])
+    assert len(points) == 3
 
 
 PRINTED = """Dequeued, elements left: [1.5][0]
