@@ -19,15 +19,16 @@ def report(monitor):
     run.update(variant=variant, tensorflow=tf.__version__, device=device(), cpu=cpu())
     run.update(seconds=monitor.clock.seconds, cpu_seconds=monitor.clock.cpu_seconds)
     run.update(fetching_seconds=monitor.fetching.seconds or None, busy=monitor.busy)
-    run.update(summary_of_occupancy(monitor.occupancy))
+    looks = monitor.occupancy
+    run["empty"] = looks.count(0) / len(looks) if looks else None
     runs = timings.read(flags.timings) + [run]
     timings.append(flags.timings, run)
 
     print(f"time: {run['seconds']:.2f} s for {flags.steps} steps")
     if flags.steps < 20 * (run["capacity"] or 0):
         print("Some of the batches were in the queue before the clock started: take more steps.")
-    if monitor.occupancy:
-        print(occupancy_line(monitor.occupancy, flags.capacity))
+    if looks:
+        print(occupancy_line(looks, flags.capacity))
     print()
     print("\n".join(timings.table(runs, flags.timings)))
     feed_dict_runs = timings.of_variant(timings.comparable(runs), "feed_dict")
@@ -45,21 +46,11 @@ def occupancy_line(occupancy, capacity):
       occupancy: how many batches waited, at each look; at least one.
       capacity: how many fit.
     """
-    of_all = summary_of_occupancy(occupancy)
+    looks = len(occupancy)
     return (
-        f"queue: on average {of_all['waiting']:.1f} of {capacity} batches waiting; "
-        f"empty at {of_all['empty']:.0%} of {len(occupancy)} looks"
+        f"queue: on average {sum(occupancy) / looks:.1f} of {capacity} batches waiting; "
+        f"empty at {occupancy.count(0) / looks:.0%} of {looks} looks"
     )
-
-
-def summary_of_occupancy(occupancy):
-    """{"waiting": batches on average, "empty": share of the looks}, None without a look."""
-    if not occupancy:
-        return {"waiting": None, "empty": None}
-    return {
-        "waiting": sum(occupancy) / len(occupancy),
-        "empty": occupancy.count(0) / len(occupancy),
-    }
 
 
 def conclude(path):

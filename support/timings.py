@@ -30,10 +30,10 @@ def append(path, run):
     Args:
       path: the file.
       run: {"variant": where the input came from, "seconds", the SETTINGS, "threads" and
-        "capacity" of the queue, "busy": 0 to 1, "waiting": how many batches waited in the queue,
-        on average, "empty": at what share of the looks there was none, "fetching_seconds": how
-        long the training thread itself took to fetch its input}. The last six figures are None
-        where there are none. "cpu_seconds": of CPU time, on all cores together.
+        "capacity" of the queue, "busy": 0 to 1, "empty": at what share of the looks no batch
+        waited in the queue, "fetching_seconds": how long the training thread itself took to fetch
+        its input}. The last five figures are None where there are none. "cpu_seconds": of CPU
+        time, on all cores together.
     """
     # One write of one line: two scripts that end at once can't mix theirs. The line break
     # comes first: after a torn line it starts a new one.

@@ -107,45 +107,31 @@ def test_code_for_data_that_ends(failing, steps, error, runners):
         assert not [thread for thread in names["threads"] if thread.is_alive()]
 
 
-def test_a_queue_keeps_a_batch_and_its_label_together():
-    (code,) = re.findall(r"```python label\n(.*?)```", DOCS["real_files"], re.S)
-    with tf.Graph().as_default(), tf.Session() as sess:
-        reads = tf.Variable(0.0, trainable=False)
-        x_batch = tf.assign_add(reads, 1.0) * tf.ones([2, 3])
-        names = {"tf": tf, "x_batch": x_batch, "y_batch": 7 * x_batch[:, :1]}
-        exec(code, names)
-        sess.run(tf.global_variables_initializer())
-        coord = tf.train.Coordinator()
-        threads = tf.train.start_queue_runners(sess, coord)
-        options = tf.RunOptions(timeout_in_ms=60000)  # or it would hang where nobody enqueues
-        for n in range(1, 20):
-            x, y = sess.run([names["x"], names["y_true"]], options=options)
-            assert (x.tolist(), y.tolist()) == ([[n] * 3] * 2, [[7 * n]] * 2)
-        coord.request_stop()
-        coord.join(threads)
-
-
-def test_a_queue_of_what_python_reads():
-    (code,) = re.findall(r"```python numpy\n(.*?)```", DOCS["real_files"], re.S)
-    batches = iter([np.full(1024, n, np.float32) for n in range(3)])
+def test_a_queue_of_what_python_reads_keeps_a_batch_and_its_label_together():
+    numpy, label = (
+        re.search(rf"```python {name}\n(.*?)```", DOCS["real_files"], re.S).group(1)
+        for name in ("numpy", "label")
+    )
+    numbers = iter(range(3))
 
     def read():
-        x = next(batches)  # StopIteration at the end
-        return np.tile(x, (128, 1)), np.full((128, 1), x[0], np.float32)
+        n = next(numbers)  # StopIteration at the end
+        return np.full((128, 1024), n, np.float32), np.full((128, 1), 7 * n, np.float32)
 
     with tf.Graph().as_default(), tf.Session() as sess:
         names = {"tf": tf, "read": read}
-        exec(code, names)
-        (label,) = re.findall(r"```python label\n(.*?)```", DOCS["real_files"], re.S)
-        exec(label, names)
+        exec(numpy + label, names)
         coord = tf.train.Coordinator()
         threads = tf.train.start_queue_runners(sess, coord)
-        options, found = tf.RunOptions(timeout_in_ms=60000), []
+        options = tf.RunOptions(timeout_in_ms=60000)  # or it would hang where nobody enqueues
+        found = []
         with coord.stop_on_exception():
             while True:
                 coord.raise_requested_exception()
-                found.append(sess.run(names["y_true"], options=options)[0, 0])
-        if tf.__version__ == "1.0.0":
+                x, y = sess.run([names["x"], names["y_true"]], options=options)
+                assert np.array_equal(7 * x[:, :1], y)
+                found.append(x[0, 0])
+        if tf.__version__ == "1.0.0":  # which takes the end for a failure
             with pytest.raises(tf.errors.OpError):
                 coord.join(threads)
         else:
