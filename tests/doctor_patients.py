@@ -1,7 +1,6 @@
-"""Runs that wait, for the doctor. The docstring of each holds what the doctor says of it.
+"""Runs that wait, for the doctor: the docstring of each is what the doctor says of it.
 
-What is broken waits for some seconds. Then it is run again, with what the doctor says to do, and
-goes on. Before each run a line with its name goes to stderr.
+What is broken waits for some seconds. Then it runs again, mended as the doctor says, and goes on.
 """
 
 import contextlib
@@ -57,10 +56,6 @@ def own_thread(feed):
     feeder.join()
 
 
-def by_python(read):
-    return tf.reshape(tf.py_func(read, [], tf.float32), [])
-
-
 def slow(seconds):
     """An element that takes so long to read."""
 
@@ -68,40 +63,33 @@ def slow(seconds):
         time.sleep(seconds)
         return np.float32(1)
 
-    return by_python(read)
+    return tf.reshape(tf.py_func(read, [], tf.float32), [])
 
 
-def scalars(element=1.0):
-    """A queue, and the ops that enqueue and dequeue."""
+def scalars(element=1.0, runner=True):
+    """A queue, by default with a QueueRunner in the collection; its enqueue; its dequeue."""
     queue = tf.FIFOQueue(3, [tf.float32], [[]], name="queue")
-    return queue, queue.enqueue(element), queue.dequeue()
-
-
-def with_runner(element=1.0):
-    """The same, with a QueueRunner in the collection."""
-    queue, enqueue, dequeue = scalars(element)
-    tf.train.add_queue_runner(tf.train.QueueRunner(queue, [enqueue]))
-    return queue, enqueue, dequeue
+    enqueue = queue.enqueue(element)
+    if runner:
+        tf.train.add_queue_runner(tf.train.QueueRunner(queue, [enqueue]))
+    return queue, enqueue, queue.dequeue()
 
 
 def never_started(mended):
     """FILE: sess.run() has waited N s for the queue "queue": 0 of 3 elements, 1 needed.
     Its QueueRunner is in the collection, but was not started.
-    To do: tf.train.start_queue_runners(sess, coord), once the whole graph is built.
-    """
-    _, _, dequeue = with_runner()
+    To do: tf.train.start_queue_runners(sess, coord), once the whole graph is built."""
+    _, _, dequeue = scalars()
     with session(start=mended) as sess:
         run(sess, dequeue, mended)
 
 
 def one_of_two_started(mended):
-    """FILE: sess.run() has waited N s for the queue "batch/fifo_queue": 0 of 32 elements,
-    4 needed.
+    """FILE: sess.run() has waited N s for the queue "batch/fifo_queue": 0 of 32 elements, 4 needed.
     The QueueRunner of "batch/fifo_queue" is itself waiting for the queue "names": 0 of 32
     elements, 1 needed.
     Its QueueRunner is in the collection, but was not started.
-    To do: tf.train.start_queue_runners(sess, coord), once the whole graph is built.
-    """
+    To do: tf.train.start_queue_runners(sess, coord), once the whole graph is built."""
     names = tf.train.string_input_producer(["a", "b"], name="names")
     batch = tf.train.batch([names.dequeue()], 4)
     with session(start=mended) as sess:
@@ -115,12 +103,8 @@ def never_added(mended):
     """FILE: sess.run() has waited N s for the queue "queue": 0 of 3 elements, 1 needed.
     No QueueRunner for it is in the collection, and nobody enqueues.
     To do: tf.train.add_queue_runner(tf.train.QueueRunner(queue, [enqueue])), then
-    tf.train.start_queue_runners(sess, coord).
-    """
-    queue, enqueue, dequeue = scalars()
-    runner = tf.train.QueueRunner(queue, [enqueue])
-    if mended:
-        tf.train.add_queue_runner(runner)
+    tf.train.start_queue_runners(sess, coord)."""
+    _, _, dequeue = scalars(runner=mended)
     with session() as sess:
         run(sess, dequeue, mended)
 
@@ -128,40 +112,30 @@ def never_added(mended):
 def another_session(mended):
     """FILE: sess.run() has waited N s for the queue "queue": 0 of 3 elements, 1 needed.
     Its QueueRunner is in the collection, but was started in another session.
-    To do: tf.train.start_queue_runners(sess, coord), once the whole graph is built.
-    """
-    _, _, dequeue = with_runner()
+    To do: tf.train.start_queue_runners(sess, coord), once the whole graph is built."""
+    _, _, dequeue = scalars()
     with session() as sess, tf.Session() as other:
         run(sess if mended else other, dequeue, mended)
 
 
 def runner_failed(mended):
     """FILE: sess.run() has waited N s for the queue "queue": 0 of 3 elements, 1 needed.
-    Its QueueRunner has ended by an error: record 7 is damaged
+    Its QueueRunner has ended by an error: StringToNumberOp could not correctly convert string: 1,5
     To do: mend that. With a Coordinator, tf.train.start_queue_runners(sess, coord),
-    coord.raise_requested_exception() in the loop ends the loop by such an error.
-    """
-
-    def read():
-        if not mended:
-            raise ValueError("record 7 is damaged")
-        return np.float32(1)
-
-    _, _, dequeue = with_runner(by_python(read))
+    coord.raise_requested_exception() in the loop ends the loop by such an error."""
+    _, _, dequeue = scalars(tf.string_to_number("1.5" if mended else "1,5"))
     with tf.Session() as sess:
         tf.train.start_queue_runners(sess)
         run(sess, dequeue, mended)
 
 
 def epochs_not_initialized(mended):
-    """FILE: sess.run() has waited N s for the queue "batch/fifo_queue": 0 of 32 elements,
-    4 needed.
+    """FILE: sess.run() has waited N s for the queue "batch/fifo_queue": 0 of 32 elements, 4 needed.
     The QueueRunner of "batch/fifo_queue" is itself waiting for the queue "names": 0 of 32
     elements, 1 needed.
     Its QueueRunner has ended by an error: names/limit_epochs/epochs
     To do: sess.run(tf.local_variables_initializer()) before
-    tf.train.start_queue_runners(sess, coord).
-    """
+    tf.train.start_queue_runners(sess, coord)."""
     names = tf.train.string_input_producer(["a", "b"], num_epochs=9, name="names")
     batch = tf.train.batch([names.dequeue()], 4)
     with tf.Session() as sess:
@@ -177,15 +151,14 @@ def too_few_examples(mended):
     50 (min_after_dequeue) + 8 needed.
     No QueueRunner for it is in the collection, and only the thread that waits has enqueued (FILE).
     To do: tf.train.add_queue_runner(tf.train.QueueRunner(queue, [enqueue])), then
-    tf.train.start_queue_runners(sess, coord).
-    """
+    tf.train.start_queue_runners(sess, coord)."""
     queue = tf.RandomShuffleQueue(100, 50, [tf.float32], [[]], name="queue")
     enqueue, batch = queue.enqueue_many(tf.zeros([40])), queue.dequeue_many(8)
     if mended:
         tf.train.add_queue_runner(tf.train.QueueRunner(queue, [enqueue]))
-    with session(start=False) as sess:
-        sess.run(enqueue)
-        tf.train.start_queue_runners(sess)
+    with session() as sess:
+        if not mended:
+            sess.run(enqueue)
         run(sess, batch, mended)
 
 
@@ -193,9 +166,8 @@ def join_without_request(mended):
     """FILE: join() has waited N s for a thread. The QueueRunner of "queue" waits for a place in
     the queue "queue", which is full (3 elements).
     Nobody has called request_stop() of its Coordinator.
-    To do: coord.request_stop() before coord.join(threads).
-    """
-    _, _, dequeue = with_runner()
+    To do: coord.request_stop() before coord.join(threads)."""
+    _, _, dequeue = scalars()
     coord = tf.train.Coordinator()
     with tf.Session() as sess:
         threads = tf.train.start_queue_runners(sess, coord)
@@ -208,9 +180,8 @@ def join_without_coordinator(mended):
     """FILE: join() has waited N s for a thread. The QueueRunner of "queue" waits for a place in
     the queue "queue", which is full (3 elements).
     It was started without the Coordinator: request_stop() doesn't reach it.
-    To do: tf.train.start_queue_runners(sess, coord).
-    """
-    queue, _, dequeue = with_runner()
+    To do: tf.train.start_queue_runners(sess, coord)."""
+    queue, _, dequeue = scalars()
     close = queue.close(cancel_pending_enqueues=True)
     coord = tf.train.Coordinator()
     with tf.Session() as sess:
@@ -222,12 +193,10 @@ def join_without_coordinator(mended):
 
 
 def full_queue(mended):
-    """FILE: sess.run() has waited N s for a place in the queue "queue", which is full
-    (3 elements).
+    """FILE: sess.run() has waited N s for a place in the queue "queue", which is full (3 elements).
     Nobody takes anything out of it.
-    To do: enqueue from a thread of its own (a QueueRunner), or no more than there is room.
-    """
-    _, enqueue, _ = scalars()
+    To do: enqueue from a thread of its own (a QueueRunner), or no more than there is room."""
+    _, enqueue, _ = scalars(runner=False)
     with tf.Session() as sess:
         for _ in range(2 if mended else 3):
             sess.run(enqueue)
@@ -237,10 +206,9 @@ def full_queue(mended):
 def own_thread_ended(mended):
     """FILE: sess.run() has waited N s for the queue "queue": 0 of 3 elements, 1 needed.
     feeder, FILE, filled it, and has ended.
-    To do: let it go on, or close the queue at its end: sess.run(queue.close()).
-    """
+    To do: let it go on, or close the queue at its end: sess.run(queue.close())."""
     value = tf.placeholder(tf.float32, [])
-    queue, enqueue, dequeue = scalars(value)
+    queue, enqueue, dequeue = scalars(value, runner=False)
     close = queue.close()
 
     def feed():
@@ -259,9 +227,8 @@ def join_of_own_thread(mended):
     """FILE: join() has waited N s for a thread. feeder, FILE, waits for a place in the queue
     "queue", which is full (3 elements).
     Nobody takes anything out of it.
-    To do: before that, sess.run(queue.close(cancel_pending_enqueues=True)).
-    """
-    queue, enqueue, _ = scalars()
+    To do: before that, sess.run(queue.close(cancel_pending_enqueues=True))."""
+    queue, enqueue, _ = scalars(runner=False)
     close = queue.close(cancel_pending_enqueues=True)
 
     def feed():
@@ -277,26 +244,29 @@ def join_of_own_thread(mended):
 
 
 def slow_reader(_):
-    """The QueueRunner of "queue" is at work: nothing is wrong so far."""
-    _, _, dequeue = with_runner(slow(WAIT))
+    """FILE: sess.run() has waited N s for the queue "queue": 0 of 3 elements, 1 needed.
+    The QueueRunner of "queue" is at work: nothing is wrong so far."""
+    _, _, dequeue = scalars(slow(WAIT))
     with session() as sess:
         sess.run(dequeue)
 
 
 def shuffle_that_fills_up(_):
-    """The QueueRunner of "shuffle_batch/random_shuffle_queue" is at work: nothing is wrong so far.
-    It moves:
-    """
+    """FILE: sess.run() has waited N s for the queue "shuffle_batch/random_shuffle_queue":
+    N of 400 elements, 125 (min_after_dequeue) + 8 needed.
+    The QueueRunner of "shuffle_batch/random_shuffle_queue" is at work: nothing is wrong so far.
+    It moves: N elements a moment ago, N now."""
     batch = tf.train.shuffle_batch([slow(0.02)], 8, 400, int(50 * WAIT))
     with session() as sess:
         sess.run(batch)
 
 
 def slow_own_thread(_):
-    """feeder, FILE, has run nothing yet, and may help.
-    feeder, FILE, is at work: nothing is wrong so far.
-    """
-    _, enqueue, dequeue = scalars()
+    """FILE: sess.run() has waited N s for the queue "queue": 0 of 3 elements, 1 needed.
+    feeder, FILE, has run nothing yet, and may help.
+    FILE: sess.run() has waited N s for the queue "queue": 0 of 3 elements, 1 needed.
+    feeder, FILE, is at work: nothing is wrong so far."""
+    _, enqueue, dequeue = scalars(runner=False)
 
     def feed():
         for _ in range(2):
@@ -309,20 +279,26 @@ def slow_own_thread(_):
 
 
 def long_step(_):
-    """But the process is computing: nothing is wrong so far."""
-    _, enqueue, dequeue = scalars()
+    """FILE: sess.run() has waited N s for the queue "queue": 0 of 3 elements, 1 needed.
+    But the process is computing: nothing is wrong so far."""
+    queue, enqueue, dequeue = scalars(runner=False)
+
+    def nothing_came(x):
+        with tf.control_dependencies([x]):
+            return tf.equal(queue.size(), 0)
+
     x = tf.fill([1000, 1000], dequeue)  # the last element that there is
-    for _ in range(1000):
-        x = tf.tanh(tf.matmul(x, x))
+    step = tf.while_loop(nothing_came, lambda x: tf.tanh(tf.matmul(x, x)), [x])
     with tf.Session() as sess:
         sess.run(enqueue)
-        with contextlib.suppress(AssertionError):  # a fast machine has done it by then
-            run(sess, tf.reduce_sum(x), False)
+        threading.Timer(WAIT, sess.run, [enqueue]).start()
+        sess.run(step)
 
 
 def step_that_sleeps(_):
-    """But the process is computing: nothing is wrong so far."""
-    _, enqueue, dequeue = scalars()
+    """FILE: sess.run() has waited N s for the queue "queue": 0 of 3 elements, 1 needed.
+    But the process is computing: nothing is wrong so far."""
+    _, enqueue, dequeue = scalars(runner=False)
     with tf.control_dependencies([dequeue]):
         step = slow(WAIT)
     with tf.Session() as sess:
@@ -330,27 +306,18 @@ def step_that_sleeps(_):
         sess.run(step)
 
 
-BROKEN = [
-    never_started,
-    one_of_two_started,
-    never_added,
-    another_session,
-    runner_failed,
-    epochs_not_initialized,
-    too_few_examples,
-    join_without_request,
-    join_without_coordinator,
-    full_queue,
-    own_thread_ended,
-    join_of_own_thread,
-]
-HEALTHY = [slow_reader, shuffle_that_fills_up, slow_own_thread, long_step, step_that_sleeps]
+BROKEN = """
+never_started one_of_two_started never_added another_session runner_failed epochs_not_initialized
+too_few_examples join_without_request join_without_coordinator full_queue own_thread_ended
+join_of_own_thread
+""".split()
+HEALTHY = "slow_reader shuffle_that_fills_up slow_own_thread long_step step_that_sleeps".split()
 
 if __name__ == "__main__":
-    for patient in BROKEN + HEALTHY:
-        for mended in (False, True) if patient in BROKEN else (True,):
+    for name in BROKEN + HEALTHY:
+        for mended in (False, True) if name in BROKEN else (True,):
+            sys.stderr.write(f"\nPATIENT {name} {mended}\n")
+            sys.stderr.flush()
             with tf.Graph().as_default():
-                sys.stderr.write(f"\nPATIENT {patient.__name__} {mended}\n")
-                sys.stderr.flush()
-                patient(mended)
+                globals()[name](mended)
     print("all went on")

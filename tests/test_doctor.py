@@ -1,6 +1,5 @@
 """going_further/doctor.py: what it says of scripts that hang, of healthy ones, of their input."""
 
-import ast
 import json
 import os
 import re
@@ -11,122 +10,77 @@ from pathlib import Path
 
 import pytest
 
-from conftest import ROOT, SCRIPTS, Copy
+import doctor_patients
+from conftest import ROOT, SCRIPTS
 from going_further import doctor as doctor_module
 from support import rule, tf
 from support.device import cores
 
-PATIENTS = Path(__file__).with_name("doctor_patients.py")
-START = "tf.train.start_queue_runners(sess, coord)"
 
-share = pytest.mark.xdist_group("patients")
-
-
-def doctor(script, *flags, own=()):
-    command = [sys.executable, str(ROOT / "going_further" / "doctor.py"), *own, str(script)]
-    return command + [str(flag) for flag in flags]
+def start(copy, script, *flags, own=()):
+    command = [sys.executable, doctor_module.__file__, *own, script, *flags]
+    return copy.start([str(word) for word in command])
 
 
-def said(stderr):
-    return re.findall(r"^doctor: (.*)$", stderr, re.M)
+def run(copy, *args, **kwargs):
+    return copy.finish(start(copy, *args, **kwargs))
 
 
-@pytest.fixture(scope="module")
-def patients(tmp_path_factory):
-    """What the doctor said of each: {(name, whether mended): [line, ...]}."""
-    copy = Copy(tmp_path_factory.mktemp("patients"))
-    status, stdout, stderr = copy.finish(copy.start(doctor(PATIENTS, own=("--patience", "0.2"))))
+def said(text):
+    """The doctor's words, without its seconds: [line, ...]."""
+    return [re.sub(r"\b\d+ s\b", "N s", line) for line in re.findall("^doctor: (.*)", text, re.M)]
+
+
+def test_it_says_why_a_script_hangs_and_what_helps(copy):
+    expected = {}
+    for name in doctor_patients.BROKEN + doctor_patients.HEALTHY:
+        words = " ".join(getattr(doctor_patients, name).__doc__.split())
+        expected[name, "True"] = words
+        if name in doctor_patients.BROKEN:
+            expected[name, "True"] = ""  # with what the doctor says done, it goes on
+            expected[name, "False"] = words + " Ctrl-C ends the script now."
+            if words.startswith("FILE: sess.run()"):
+                expected[name, "False"] += " FILE: sess.run() went on after N s."
+
+    patients = doctor_patients.__file__
+    status, stdout, stderr = run(copy, patients, own=["--patience", "0.2"])
     assert (status, stdout) == (0, "all went on\n"), stderr
+    moved = re.search(r"It moves: (\d+) elements a moment ago, (\d+) now", stderr)
+    assert int(moved.group(1)) < int(moved.group(2))
+    for pattern, plain in (
+        (r"doctor_patients\.py:\d+", "FILE"),
+        (r"by an error: .*(names/limit_epochs/epochs).*", r"by an error: \1"),
+        (r"\d+( of 400 elements| elements a moment ago| now)", r"N\1"),
+        # It may come when the next patient is there.
+        (r"doctor: FILE: join\(\) went on .*", ""),
+        (r"doctor: No line ran a session 50 times.*", ""),
+    ):
+        stderr = re.sub(pattern, plain, stderr)
     _, *parts = re.split(r"^PATIENT (\w+) (True|False)$", stderr, flags=re.M)
     told = zip(parts[::3], parts[1::3], parts[2::3])
-    return {(name, mended == "True"): said(text) for name, mended, text in told}
-
-
-def plain(lines):
-    """What the doctor said, without what differs from run to run."""
-    text = re.sub(r"doctor_patients\.py:\d+", "FILE", " ".join(lines))
-    text = re.sub(r"FILE: \S+ went on after \d+ s\. ?", "", re.sub(r"\b\d+ s for", "N s for", text))
-    # An error is known by a part of its words. 1.0.0 keeps those of an error in Python to its log.
-    known = "record 7 is damaged|names/limit_epochs/epochs"
-    text = re.sub(r"pyfunc_\d+: see", "record 7 is damaged", text)
-    return re.sub(rf"(by an error: ).*?({known}).*?(?= To do)", r"\1\2", text).strip()
-
-
-FUNCTIONS = [
-    one for one in ast.parse(PATIENTS.read_text()).body if isinstance(one, ast.FunctionDef)
-]
-WORDS = {one.name: " ".join((ast.get_docstring(one) or "").split()) for one in FUNCTIONS}
-BROKEN = [name for name, words in WORDS.items() if "To do: " in words]
-HEALTHY = [name for name, words in WORDS.items() if "nothing is wrong so far" in words]
-
-
-@share
-def test_all_patients_are_looked_at(patients):
-    assert len(BROKEN) == 12
-    assert {(name, False) for name in BROKEN} | {(name, True) for name in BROKEN + HEALTHY} == set(
-        patients
-    )
-
-
-@share
-@pytest.mark.parametrize("name", BROKEN)
-def test_it_says_why_a_script_hangs_and_what_helps(patients, name):
-    told = patients[name, False]
-    assert plain(told) == WORDS[name] + " Ctrl-C ends the script now."
-    if "sess.run() has waited" in WORDS[name]:
-        assert re.search(r"sess\.run\(\) went on after \d+ s\.$", told[-1])  # its wait was ended
-    # As it says: with that done, the script goes on.
-    assert "waited" not in "".join(patients[name, True])
-
-
-@share
-@pytest.mark.parametrize("name", HEALTHY)
-def test_it_calls_nothing_wrong_that_is_at_work(patients, name):
-    told = plain(patients[name, True])
-    assert "To do" not in told
-    assert "Ctrl-C" not in told
-    if name != "long_step" or "waited" in told:  # a fast machine has done it by then
-        for words in re.findall(r".*?[.:](?= |$)", WORDS[name]):
-            assert words in told
-
-
-@share
-def test_a_shuffle_that_fills_up_is_counted(patients):
-    told = " ".join(patients["shuffle_that_fills_up", True])
-    before, now = re.search(r"It moves: (\d+) elements a moment ago, (\d+) now\.", told).groups()
-    assert 0 <= int(before) < int(now)
-    assert f"{now} of 400 elements, 125 (min_after_dequeue) + 8 needed" in told
+    assert {(name, mended): " ".join(said(text)) for name, mended, text in told} == expected
 
 
 def test_the_demo_of_the_hang_is_ended_by_ctrl_c_at_once(copy):
-    process = copy.start(
-        doctor(copy.folder / SCRIPTS["02"], "--patience", 0, own=("--patience", "1"))
-    )
-    lines = []
+    process = start(copy, copy.folder / SCRIPTS["02"], "--patience", 0, own=["--patience", 1])
+    told = ""
     for line in process.stderr:
-        lines.append(line)
+        told += line
         if "Ctrl-C" in line:
             break
     process.send_signal(signal.SIGINT)
     status, stdout, _ = copy.finish(process)
     assert status in (130, -signal.SIGINT)
     assert "The queue is empty. The 4th dequeue:" in stdout
-    shown = re.findall(r"^doctor: .*$", (ROOT / "README.md").read_text(), re.M)
-    told = [line.rstrip("\n") for line in lines if line.startswith("doctor: ")]
-    assert [re.sub(r"\d+ s ", "", line) for line in told] == [
-        re.sub(r"\d+ s ", "", line) for line in shown
-    ]
+    assert said(told) == said((ROOT / "README.md").read_text())
 
 
 MANNERS = """
-import os, sys, __main__
+import sys, __main__
 print(sys.argv, sys.path[0], __file__, __name__, __main__.__dict__ is globals())
-print("to stderr", file=sys.stderr)
-def fail(n):
-    raise ValueError(n)
 if sys.argv[1] == "exit":
     sys.exit(7)
-fail("on purpose")
+raise ValueError("on purpose")
 """
 
 
@@ -136,103 +90,75 @@ def test_a_script_sees_and_prints_the_same_as_without_it(copy, how, status):
     script.write_text(MANNERS)
     flags = [how, "--patience", "3", "--help"]
     alone = copy.finish(copy.start([sys.executable, str(script), *flags]))
-    under = copy.finish(copy.start(doctor(script, *flags)))
     assert alone[0] == status
-    assert under[:2] == alone[:2]
-    # Newer Pythons mark the part of a line that failed, where they can.
-    unmarked = [re.sub(r"^ *[\^~]+\n", "", text, flags=re.M) for text in (alone[2], under[2])]
-    assert unmarked[1] == unmarked[0]
+    assert run(copy, script, *flags) == alone
 
 
 def test_a_script_that_is_not_there(copy):
-    status, _, stderr = copy.finish(copy.start(doctor("nowhere.py")))
+    status, _, stderr = run(copy, "nowhere.py")
     assert status == 2
-    assert stderr.endswith("doctor.py: nowhere.py: No such file or directory. See --help.\n")
+    assert stderr == "doctor.py: nowhere.py: No such file or directory. See --help.\n"
 
 
-# 01 on a clock that counts: a read takes 3 ms (each 20th, 40), a training step 5; on one core.
+# 01 on a clock that counts: a read takes 3 ms, each 20th 40; a training step 5.
 CLOCK = """
 
-import types
+import itertools
+now, read_batch_at_once, build_model_at_once = 0.0, read_batch, build_model
+time.perf_counter = time.process_time = lambda: now
 
-_real, _now, _reads = read_batch, [0.0], [0]
-time = types.ModuleType("counted")
-import time as _time
-time.sleep, time.perf_counter, time.process_time = _time.sleep, lambda: _now[0], lambda: _now[0]
-_time.perf_counter, _time.process_time = time.perf_counter, time.process_time
-
-
-def _passes(seconds):
+def takes(*seconds):
+    seconds = itertools.cycle(seconds)
     def count():
-        _now[0] += seconds()
+        global now
+        now += next(seconds)
         return True
     return tf.py_func(count, [], tf.bool)
 
-
-def _read():
-    _reads[0] += 1
-    return 0.003 if _reads[0] % 20 else 0.04
-
-
 def read_batch(*args):
-    with tf.control_dependencies([_passes(_read)]):
-        return tf.identity(_real(*args))
-
-
-_built = build_model
-
+    with tf.control_dependencies([takes(*[0.003] * 19, 0.04)]):
+        return tf.identity(read_batch_at_once(*args))
 
 def build_model(x, y_true):
-    train_step, loss, accuracy = _built(x, y_true)
-    return tf.group(train_step, _passes(lambda: 0.005)), loss, accuracy
+    train_step, loss, accuracy = build_model_at_once(x, y_true)
+    return tf.group(train_step, takes(0.005)), loss, accuracy
 """
 
 
 def test_it_predicts_what_01_predicts(copy):
     copy.append("common.py", CLOCK)
-    flags = ["--steps", 200]
-    process = copy.start(doctor(copy.folder / SCRIPTS["01"], *flags))
-    status, stdout, stderr = copy.finish(process)
+    status, stdout, stderr = run(copy, copy.folder / SCRIPTS["01"], "--steps", 200)
     assert status == 0, stderr
-    parts = r"(training|input / threads|CPU time / cores)"
-    run = json.loads(copy.timings.read_text())
-    theirs = rule.bounds([run], cores())
-    assert f"a step would take {max(theirs.values()):.2f} ms" in stdout
-    found = "\n".join(said(stderr))
-    ours = {name: float(ms) for ms, name in re.findall(rf"^ +(\S+) ms  {parts}", found, re.M)}
-    assert ours.keys() == theirs.keys()
-    assert ours == pytest.approx(theirs, rel=0.05)
+    theirs = rule.bounds([json.loads(copy.timings.read_text())], cores())
     assert theirs["training"] == pytest.approx(5, rel=0.01)
-    step, best, gain = re.search(
-        r"\(fed\): (\S+) ms a step\.\nPrediction with a queue: (\S+) ms a step \(-(\d+)% at best\)",
-        found,
-    ).groups()
+    assert f"a step would take {max(theirs.values()):.2f} ms" in stdout
+    found = said(stderr)
+    step = float(re.search(r"\(fed\): (\S+) ms a step", found[0]).group(1))
+    best, gain = re.search(r": (\S+) ms a step \(-(\d+)% at best\)", found[1]).groups()
+    ours = dict(re.match(r" +(\S+) ms  (.*):", line).groups()[::-1] for line in found[2:])
+    ours = {name: float(ms) for name, ms in ours.items()}
+    assert ours == pytest.approx(theirs, rel=0.05)
     assert float(best) == max(ours.values())
-    assert int(gain) == pytest.approx(100 * (1 - float(best) / float(step)), abs=1)
-    shown = re.findall(r"^doctor: (.*)$", (ROOT / "docs" / "troubleshooting.md").read_text(), re.M)
-    assert [re.sub(r"[\d.]+", "#", line) for line in shown] == [
-        re.sub(r"[\d.]+", "#", line) for line in found.splitlines()
-    ]
+    assert int(gain) == pytest.approx(100 * (1 - float(best) / step), abs=1)
+    shown = said((ROOT / "docs" / "troubleshooting.md").read_text())
+    assert re.sub(r"[\d.]+", "#", str(found)) == re.sub(r"[\d.]+", "#", str(shown))
 
 
 def test_it_looks_at_the_queue_of_04_which_starves(copy):
     flags = ["--steps", 60, "--read_latency_ms", 50]
-    command = doctor(copy.folder / SCRIPTS["04"], *flags)
-    status, stdout, stderr = copy.finish(copy.start(command))
+    status, stdout, stderr = run(copy, copy.folder / SCRIPTS["04"], *flags)
     assert status == 0, stderr
-    of_04 = re.search(r"^queue: .*; empty at (\d+)% of", stdout, re.M).group(1)
-    told = said(stderr)
-    looked = re.match(
-        r'queue "input/\w+": on average \S+ of 5 elements waiting; empty at (\d+)%', told[1]
-    )
-    assert int(of_04) > 90
+    _, queue, *told = said(stderr)
+    looked = re.match(r'queue "input/\w+": on average \S+ of 5 elements .*; empty at (\d+)%', queue)
+    of_04 = re.search(r"^queue: .*; empty at (\d+)% of", stdout, re.M)
     assert int(looked.group(1)) > 90
-    assert told[2].startswith("The input limits this run: training waited for it. Fill ")
-    assert told[3] == "threads: QueueRunner(queue, [enqueue] * 2), or num_threads=2."
+    assert int(of_04.group(1)) > 90
+    assert told[0].startswith("The input limits this run: training waited for it. Fill ")
+    assert told[1] == "threads: QueueRunner(queue, [enqueue] * 2), or num_threads=2."
 
 
 def test_the_demo_of_the_runner_is_left_alone(copy):
-    status, stdout, stderr = copy.finish(copy.start(doctor(copy.folder / SCRIPTS["03"])))
+    status, stdout, stderr = run(copy, copy.folder / SCRIPTS["03"])
     assert (status, "Answer, counted in this run: 3 times." in stdout) == (0, True)
     assert said(stderr) == ["No line ran a session 50 times: too few to tell what the input costs."]
 
@@ -265,20 +191,18 @@ if hasattr(tf, "disable_eager_execution"):
     tf.disable_eager_execution()
 
 def main(_):
+    example = tf.train.Example()
+    example.features.feature["x"].float_list.value.append(1.0)
     with tf.python_io.TFRecordWriter(sys.argv[1]) as writer:
-        for i in range(100):
-            feature = {"x": tf.train.Feature(float_list=tf.train.FloatList(value=[i]))}
-            example = tf.train.Example(features=tf.train.Features(feature=feature))
+        for _ in range(100):
             writer.write(example.SerializeToString())
     names = tf.train.string_input_producer([sys.argv[1]])
     _, record = tf.TFRecordReader().read(names)
     x = tf.parse_single_example(record, {"x": tf.FixedLenFeature([1], tf.float32)})["x"]
     batch = tf.train.shuffle_batch([x], 8, 100, 50, num_threads=2)
-    w = tf.get_variable("w", [], initializer=tf.constant_initializer(1.0))
-    step = tf.train.get_or_create_global_step() if hasattr(
-        tf.train, "get_or_create_global_step") else tf.contrib.framework.get_or_create_global_step()
-    train = tf.train.GradientDescentOptimizer(1e-6).minimize(
-        tf.reduce_mean(tf.square(w * batch)), global_step=step)
+    step = tf.Variable(0, trainable=False, collections=["variables", "global_step"])
+    loss = tf.reduce_mean(tf.square(tf.Variable(1.0) * batch))
+    train = tf.train.GradientDescentOptimizer(1e-6).minimize(loss, step)
     hooks = [tf.train.StopAtStepHook(last_step=300)]
     with tf.train.MonitoredTrainingSession(hooks=hooks) as sess:
         while not sess.should_stop():
@@ -296,15 +220,12 @@ tf.app.run(main)
 
 
 def test_a_training_of_somebody_else_which_does_not_end(copy):
-    script = copy.elsewhere / "theirs.py"
-    script.write_text(OF_SOMEBODY_ELSE)
-    command = doctor("theirs.py", "records", own=("--give_up", "--patience", "1"))
-    status, stdout, stderr = copy.finish(copy.start(command))
-    told = said(stderr)
+    (copy.elsewhere / "theirs.py").write_text(OF_SOMEBODY_ELSE)
+    own = ["--give_up", "--patience", 1]
+    status, stdout, stderr = run(copy, "theirs.py", "records", own=own)
     assert (status, stdout) == (3, "done\n"), stderr
-    assert re.match(
-        r"theirs\.py:\d+ ran \d+ times \(input from a queue\): \S+ ms a step\.", told[0]
-    )
+    told = said(stderr)
+    assert re.match(r"theirs\.py:\d+ ran \d+ times \(input from a queue\): \S+ ms a step", told[0])
     assert re.match(r'queue "shuffle_batch/random_shuffle_queue": on average \S+ of 100', told[1])
     assert "left, theirs.py" in told[4] and "which is full (1 elements)" in told[4]
     assert told[-1].startswith("To do: ")
@@ -313,24 +234,20 @@ def test_a_training_of_somebody_else_which_does_not_end(copy):
 KERAS = """
 import numpy as np
 import tensorflow as tf
-if hasattr(tf, "compat") and hasattr(tf.compat, "v1") and tf.__version__ < "2.16":
-    tf = tf.compat.v1
 model = tf.keras.models.Sequential([tf.keras.layers.Dense(1, input_shape=(3,))])
 model.compile("sgd", "mse")
-for _ in range(60):
-    model.train_on_batch(np.ones((4, 3), np.float32), np.ones((4, 1), np.float32))
+model.fit(np.ones([60, 3]), np.ones([60, 1]), batch_size=1, verbose=0)
 print("trained")
 """
 
 
 @pytest.mark.skipif(not hasattr(tf, "keras"), reason="this TensorFlow has no tf.keras")
 def test_keras_trains_and_the_doctor_says_what_it_cannot_see(copy):
-    script = copy.elsewhere / "with_keras.py"
-    script.write_text(KERAS)
-    status, stdout, stderr = copy.finish(copy.start(doctor(script)))
+    (copy.elsewhere / "with_keras.py").write_text(KERAS)
+    status, stdout, stderr = run(copy, "with_keras.py")
     assert (status, stdout) == (0, "trained\n"), stderr
-    assert len(said(stderr)) == 1
-    assert re.match("No (line|Session.run)", said(stderr)[0])
+    (told,) = said(stderr)
+    assert told.startswith(("No Session.run() was seen.", "No line ran a session 50 times"))
 
 
 def test_it_needs_nothing_but_tensorflow():
