@@ -28,6 +28,7 @@ OFTEN, SOMETIMES = 0.5, 0.1  # of the looks at a queue
 LITTLE, BUSY = 0.05, 0.95  # of a step: what no queue is worth; of all cores: none is free
 
 STDERR = sys.stderr  # the script may put another one in its place
+FILE = __file__  # which Python forgets once the script has ended, though a thread may go on
 MAIN = threading.main_thread()
 SITES = {}  # the places in the script that call Session.run()
 RUNNING = {}  # by thread, the call of Session.run() that it is in
@@ -63,8 +64,9 @@ class Site:
 class Call:
     """A run, or a join(), that hasn't returned."""
 
-    def __init__(self, where, thread, site=None):
-        self.where, self.thread, self.site, self.since = where, thread, site, time.monotonic()
+    def __init__(self, where, thread, site=None, threads=None):
+        self.where, self.thread, self.site, self.threads = where, thread, site, threads
+        self.since = time.monotonic()
         self.found = self.told = None
 
     def news(self, found, patience):
@@ -183,7 +185,7 @@ def script_frame(frame):
     while frame is not None:
         file = frame.f_code.co_filename
         if file not in FOREIGN:
-            ours = os.path.abspath(file) == os.path.abspath(__file__)
+            ours = os.path.abspath(file) == os.path.abspath(FILE)
             foreign = "site-packages", "dist-packages", os.path.dirname(os.__file__)
             FOREIGN[file] = ours or file[0] == "<" or any(part in file for part in foreign)
         if not FOREIGN[file]:
@@ -564,7 +566,8 @@ def watch(interrupts, patience, give_up):
             join = None
         else:
             where = "The end of the script" if ENDED else f"{position(MAIN)}: join()"
-            join = join if join and join.where == where else Call(where, MAIN)
+            if not join or (join.where, join.threads) != (where, threads):
+                join = Call(where, MAIN, threads=threads)
             calls = [join]
         for call in in_main or calls:
             if now - call.since < patience:
@@ -634,7 +637,7 @@ def main():
     show = sys.excepthook
 
     def without_doctor(kind, error, stack):
-        while stack and stack.tb_frame.f_code.co_filename == __file__:
+        while stack and stack.tb_frame.f_code.co_filename == FILE:
             stack = stack.tb_next
         show(kind, error.with_traceback(stack), stack)
 

@@ -1,14 +1,18 @@
 """Runs the scripts as a reader does: as processes, from a copy, so that no test touches
 the reader's own timings, and from another directory."""
 
+import io
 import os
 import re
+import runpy
 import shutil
 import signal
 import subprocess
 import sys
 import time
+from multiprocessing.pool import ThreadPool
 from pathlib import Path
+from unittest import mock
 
 import pytest
 
@@ -109,6 +113,16 @@ def executable(path, code):
     path.write_text("#!/bin/sh\n" + code)
     path.chmod(0o755)
     return path
+
+
+def run_here(path, *flags, limit=LIMIT, **names):
+    """Run a script here, which finds some names defined. Returns: its globals.
+
+    It has a thread of its own, since it may hang: then multiprocessing.TimeoutError is raised.
+    """
+    argv, stdout = [str(path), *map(str, flags)], io.StringIO()
+    with mock.patch("sys.argv", argv), mock.patch("sys.stdout", stdout), ThreadPool(1) as pool:
+        return pool.apply_async(runpy.run_path, [str(path), names]).get(limit)
 
 
 @pytest.fixture

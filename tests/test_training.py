@@ -1,34 +1,19 @@
 """01 and 04: the same model and the same numbers, another input."""
 
 import difflib
-import io
 import json
 import re
-import runpy
 import threading
 import time
-from multiprocessing.pool import ThreadPool
-from unittest import mock
 
 import pytest
 
 import common
-from conftest import LIMIT, ROOT, SCRIPTS
+from conftest import ROOT, SCRIPTS, run_here
 from support import rule, tf, timings
 from support.device import cores
 
 pytestmark = pytest.mark.xdist_group("scripts")  # which share runs
-
-
-def run(path, *flags, limit=LIMIT, **names):
-    """Run a script here, which finds some names defined. Returns: its globals.
-
-    It has a thread of its own, since it may hang: then multiprocessing.TimeoutError is raised.
-    """
-    argv, stdout = [str(path), *map(str, flags)], io.StringIO()
-    with mock.patch("sys.argv", argv), mock.patch("sys.stdout", stdout), ThreadPool(1) as pool:
-        return pool.apply_async(runpy.run_path, [str(path), names]).get(limit)
-
 
 # ------------------------------------------------------------------ the graphs
 
@@ -55,9 +40,9 @@ def weights(script):
 
 def test_graphs_differ_in_the_input_only(tmp_path):
     flags = ("--steps", 1, "--timings", tmp_path / "timings")
-    fed, queued = (run(ROOT / SCRIPTS[script], *flags) for script in ("01", "04"))
+    fed, queued = (run_here(ROOT / SCRIPTS[script], *flags) for script in ("01", "04"))
     flags += ("--batch_size", 7, "--threads", 3, "--seed", 1)
-    other = run(ROOT / SCRIPTS["04"], *flags)
+    other = run_here(ROOT / SCRIPTS["04"], *flags)
 
     assert "Placeholder" in types(fed)
     assert "Placeholder" not in types(queued)
@@ -198,7 +183,7 @@ def test_queue_reads_on_while_training_pauses(tmp_path, monkeypatch, script, pat
     monkeypatch.setattr(time, "sleep", read)
     monkeypatch.setattr(common.Monitor, "log", pause)
     flags = ("--steps", 3, "--read_latency_ms", LATENCY, "--timings", tmp_path / "timings")
-    run(ROOT / SCRIPTS[script], *flags)
+    run_here(ROOT / SCRIPTS[script], *flags)
     assert [min(count, 5) for count in found] == [ahead] * 4  # one more waits for its place
 
 
@@ -215,7 +200,7 @@ def test_slow_reads_wait_in_parallel(tmp_path, monkeypatch):
 
     monkeypatch.setattr(time, "sleep", meet)
     flags = ("--steps", 20, "--read_latency_ms", LATENCY, "--timings", tmp_path / "timings")
-    run(ROOT / SCRIPTS["04"], *flags, "--threads", 16)
+    run_here(ROOT / SCRIPTS["04"], *flags, "--threads", 16)
     assert len(sleeps) > 16
 
 
