@@ -169,17 +169,6 @@ def join_without_request(mended):
         sess.run(dequeue)
 
 
-def full_queue(mended):
-    """FILE: sess.run() has waited N s for a place in the queue "queue", which is full (3 elements).
-    Nobody takes anything out of it.
-    To do: enqueue from a thread of its own (a QueueRunner), or no more than there is room."""
-    _, enqueue, _ = scalars(runner=False)
-    with tf.Session() as sess:
-        for _ in range(2 if mended else 3):
-            sess.run(enqueue)
-        run(sess, enqueue, mended)
-
-
 def join_without_coordinator(mended):
     """FILE: join() has waited N s for a thread. The QueueRunner of "queue" waits for a place in
     the queue "queue", which is full (3 elements).
@@ -191,6 +180,17 @@ def join_without_coordinator(mended):
         sess.run(dequeue)
         if not mended:
             threading.Timer(WAIT, sess.run, [close]).start()
+
+
+def full_queue(mended):
+    """FILE: sess.run() has waited N s for a place in the queue "queue", which is full (3 elements).
+    Nobody takes anything out of it.
+    To do: enqueue from a thread of its own (a QueueRunner), or no more than there is room."""
+    _, enqueue, _ = scalars(runner=False)
+    with tf.Session() as sess:
+        for _ in range(2 if mended else 3):
+            sess.run(enqueue)
+        run(sess, enqueue, mended)
 
 
 def own_thread_ended(mended):
@@ -299,10 +299,9 @@ def step_that_sleeps(_):
         sess.run(step)
 
 
-# No join() comes next after another: the doctor, which looks now and then, would take them for one.
 BROKEN = """
 never_started one_of_two_started never_added another_session runner_failed epochs_not_initialized
-too_few_examples join_without_request full_queue join_without_coordinator own_thread_ended
+too_few_examples join_without_request join_without_coordinator full_queue own_thread_ended
 join_of_own_thread
 """.split()
 HEALTHY = "slow_reader shuffle_that_fills_up slow_own_thread long_step step_that_sleeps".split()

@@ -185,32 +185,28 @@ tf = getattr(getattr(tf, "compat", None), "v1", tf)
 if hasattr(tf, "disable_eager_execution"):
     tf.disable_eager_execution()
 
-def main(_):
-    example = tf.train.Example()
-    example.features.feature["x"].float_list.value.append(1.0)
-    with tf.python_io.TFRecordWriter(sys.argv[1]) as writer:
-        for _ in range(100):
-            writer.write(example.SerializeToString())
-    names = tf.train.string_input_producer([sys.argv[1]])
-    _, record = tf.TFRecordReader().read(names)
-    x = tf.parse_single_example(record, {"x": tf.FixedLenFeature([1], tf.float32)})["x"]
-    batch = tf.train.shuffle_batch([x], 8, 100, 50, num_threads=2)
-    step = tf.Variable(0, trainable=False, collections=["variables", "global_step"])
-    loss = tf.reduce_mean(tf.square(tf.Variable(1.0) * batch))
-    train = tf.train.GradientDescentOptimizer(1e-6).minimize(loss, step)
-    hooks = [tf.train.StopAtStepHook(last_step=300)]
-    with tf.train.MonitoredTrainingSession(hooks=hooks) as sess:
-        while not sess.should_stop():
-            sess.run(train)
-            time.sleep(0.002)
-    # A thread that isn't a daemon keeps Python from ending.
-    with tf.Graph().as_default():
-        enqueue = tf.FIFOQueue(1, [tf.float32], [[]], name="left").enqueue(1.0)
-        sess = tf.Session()
-        threading.Thread(target=lambda: [sess.run(enqueue) for _ in range(9)], name="left").start()
-    print("done")
-
-tf.app.run(main)
+example = tf.train.Example()
+example.features.feature["x"].float_list.value.append(1.0)
+with tf.python_io.TFRecordWriter(sys.argv[1]) as writer:
+    for _ in range(100):
+        writer.write(example.SerializeToString())
+names = tf.train.string_input_producer([sys.argv[1]])
+_, record = tf.TFRecordReader().read(names)
+x = tf.parse_single_example(record, {"x": tf.FixedLenFeature([1], tf.float32)})["x"]
+batch = tf.train.shuffle_batch([x], 8, 100, 50, num_threads=2)
+step = tf.Variable(0, trainable=False, collections=["variables", "global_step"])
+loss = tf.reduce_mean(tf.square(tf.Variable(1.0) * batch))
+train = tf.train.GradientDescentOptimizer(1e-6).minimize(loss, step)
+with tf.train.MonitoredTrainingSession(hooks=[tf.train.StopAtStepHook(last_step=300)]) as sess:
+    while not sess.should_stop():
+        sess.run(train)
+        time.sleep(0.002)
+# A thread that isn't a daemon keeps Python from ending.
+with tf.Graph().as_default():
+    enqueue = tf.FIFOQueue(1, [tf.float32], [[]], name="left").enqueue(1.0)
+    sess = tf.Session()
+    threading.Thread(target=lambda: [sess.run(enqueue) for _ in range(9)], name="left").start()
+print("done")
 """
 
 
