@@ -2,6 +2,7 @@
 the reader's own timings, and from another directory."""
 
 import io
+import math
 import os
 import re
 import runpy
@@ -19,6 +20,8 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
+from support.device import cores  # noqa: E402  (after sys.path has it)
+
 SCRIPTS = {path.name[:2]: path.name for path in ROOT.glob("0[1-9]_*.py")}
 
 # Under nohup SIGHUP is ignored, and would be in the scripts. A handler isn't inherited.
@@ -27,6 +30,12 @@ if signal.getsignal(signal.SIGHUP) == signal.SIG_IGN:
 
 # A test that takes longer hangs.
 LIMIT = 120
+
+
+@pytest.hookimpl(optionalhook=True)  # pytest may run without xdist
+def pytest_xdist_auto_num_workers():
+    """One test more at a time than there are cores, as some only wait."""
+    return math.ceil(cores()) + 1
 
 
 class Copy:

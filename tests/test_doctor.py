@@ -140,7 +140,7 @@ def test_it_predicts_what_01_predicts(copy):
 
 
 def test_it_looks_at_the_queue_of_04_which_starves(copy):
-    flags = ["--steps", 60, "--read_latency_ms", 50]
+    flags = ["--steps", 60, "--batch_size", 8, "--read_latency_ms", 50]
     status, stdout, stderr = run(copy, copy.folder / SCRIPTS["04"], *flags)
     assert status == 0, stderr
     _, queue, *told = said(stderr)

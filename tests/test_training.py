@@ -133,7 +133,7 @@ def test_full_queue_means_that_the_input_is_no_limit(trained):
 
 def test_empty_queue_means_that_the_input_is_the_limit(copy):
     logs = copy.elsewhere / "some where" / "logs"
-    flags = ("--steps", 90, "--read_latency_ms", 40, "--log_dir", logs)
+    flags = ("--steps", 90, "--batch_size", 8, "--read_latency_ms", 40, "--log_dir", logs)
     status, stdout, stderr = copy.run("04", *flags)
     assert (status, stderr) == (0, "")
     average, empty, looks = re.search(FILL, stdout, re.M).groups()
