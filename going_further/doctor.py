@@ -427,12 +427,25 @@ def joined(innermost):
 
 
 def computing(used):
-    """Whether something goes on that isn't a wait: a py_func, or more than a little CPU time."""
+    """Whether something goes on that isn't a wait: a py_func, or what takes CPU time.
+
+    Args:
+      used: (when, CPU seconds of all threads but this one), (...), in the last second.
+    """
     for innermost in sys._current_frames().values():
         for frame, _ in traceback.walk_stack(innermost):
             if frame.f_code.co_filename.endswith("script_ops.py"):  # py_func's; 1.0.0 to 2.21
                 return True
-    return used[-1][1] - used[0][1] > 0.2 * (used[-1][0] - used[0][0])
+    # A process that waits took less than 0.02 of the time; one that computes gets a fair share of
+    # the cores, even of busy ones.
+    return used[-1][1] - used[0][1] > 0.05 * (used[-1][0] - used[0][0])
+
+
+def own_cpu_seconds():
+    """The CPU time of the thread that calls this."""
+    if sys.version_info < (3, 7):
+        return time.clock_gettime(time.CLOCK_THREAD_CPUTIME_ID)
+    return time.thread_time()
 
 
 # ------------------------------------------------------------------ what the input costs
@@ -538,7 +551,7 @@ def cores():
 
 def watch(interrupts, patience, give_up):
     """Look at the queues 20 times a second, at random moments, and at what doesn't return."""
-    used, join, counts = deque([(0, 0)], maxlen=5), None, {}
+    used, join, counts = deque([(0, 0)], maxlen=4), None, {}
     while True:
         ready, _, _ = select.select([interrupts], [], [], random.expovariate(20))
         calls = list(RUNNING.values())
@@ -555,19 +568,18 @@ def watch(interrupts, patience, give_up):
         now, times = time.monotonic(), os.times()
         if now - used[-1][0] < 0.25:
             continue
-        used.append((now, times.user + times.system))
+        used.append((now, times.user + times.system - own_cpu_seconds()))
         in_main = [call for call in calls if call.thread is MAIN]
         threads = None if in_main else joined(now_at(MAIN))
         if ENDED:
             threads = [t for t in threading.enumerate() if not t.daemon and t is not MAIN]
-        if threads is None:
-            if join and join.told:
+        where = "The end of the script" if ENDED else f"{position(MAIN)}: join()"
+        if join and (join.where, join.threads) != (where, threads):
+            if join.told:
                 say(f"{join.where} went on after {now - join.since:.0f} s.")
             join = None
-        else:
-            where = "The end of the script" if ENDED else f"{position(MAIN)}: join()"
-            if not join or (join.where, join.threads) != (where, threads):
-                join = Call(where, MAIN, threads=threads)
+        if threads is not None:
+            join = join or Call(where, MAIN, threads=threads)
             calls = [join]
         for call in in_main or calls:
             if now - call.since < patience:

@@ -42,11 +42,15 @@ def test_it_says_why_a_script_hangs_and_what_helps(copy):
             if words.startswith("FILE: sess.run()"):
                 expected[name, "False"] += " FILE: sess.run() went on after N s."
 
-    patients = doctor_patients.__file__
-    status, stdout, stderr = run(copy, patients, own=["--patience", "0.2"])
-    assert (status, stdout) == (0, "all went on\n"), stderr
+    process = start(copy, doctor_patients.__file__, own=["--patience", "0.2"])
+    stderr = "".join(takewhile(lambda line: line != "FOR CTRL-C\n", process.stderr))
+    any("Ctrl-C ends the script now." in line for line in process.stderr)  # waits for it
+    process.send_signal(signal.SIGINT)
+    status, stdout, _ = copy.finish(process)
+    assert (status, stdout) == (130, "all went on\n"), stderr
     moved = re.search(r"It moves: (\d+) elements a moment ago, (\d+) now", stderr)
     assert int(moved.group(1)) < int(moved.group(2))
+    assert stderr.count("join() went on after") == 3  # of as many that were told
     for pattern, plain in (
         (r"doctor_patients\.py:\d+", "FILE"),
         (r"by an error: .*(names/limit_epochs/epochs).*", r"by an error: \1"),

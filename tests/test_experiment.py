@@ -160,13 +160,13 @@ def test_a_turn_first_uses_up_what_was_read_before_it(monkeypatch):
     monkeypatch.setattr(variants, "run_until_steady", run_until_steady)
     coord = tf.train.Coordinator()
     with coord.stop_on_exception():
-        variant = variants.Variant(settings(2, read_latency_ms=20), coord, variants.queue)
-        time.sleep(0.5)  # the queue fills
-        # A thread that sleeps for 20 ms can't read more often. What it read before would
+        variant = variants.Variant(settings(2, read_latency_ms=60), coord, variants.queue)
+        time.sleep(1)  # the queue fills
+        # A thread that sleeps for 60 ms can't read more often. What it read before would
         # make up for 6 of 10 steps.
         figures = variant.turn(10)
         assert sorted(figures) == ["cpu_ms", "ms"]
-        assert figures["ms"] > 18
+        assert figures["ms"] > 54
         assert looks == [5, 0]
     coord.request_stop()
     coord.join()

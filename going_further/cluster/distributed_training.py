@@ -79,7 +79,7 @@ with tf.device(on_this_worker):
 
 
 class NewSession(tf.train.SessionRunHook):
-    """Tells the task of it. Its `session` is for runs that are no steps."""
+    """Tells the task of each new session. `session`: the latest, for runs that are no steps."""
 
     def after_create_session(self, session, coord):
         self.session = session
