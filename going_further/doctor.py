@@ -74,10 +74,12 @@ class Call:
 
         Returns: whether it was said, and is a wait that will last.
         """
-        self.found, before = found, self.found or found
+        self.found, before = found, self.found
         age = time.monotonic() - self.since
-        lasts, size, lines = found or (False, 0, [])
-        if not lines or age < patience + 1 or lasts != before[0] or self.told in (True, lasts):
+        if not found or not before or age < patience + 1:
+            return False
+        lasts, size, lines = found
+        if lasts != before[0] or self.told in (True, lasts):
             return False
         self.told = lasts
         if not lasts and size != before[1]:

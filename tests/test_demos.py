@@ -89,6 +89,19 @@ def test_03_counts_right_always_and_for_many_settings(monkeypatch):
     check_03(*SETTINGS[0])
 
 
+def third_fails(calls):
+    with tf.control_dependencies([tf.Assert(calls < 2, ["the disk is on fire"])]):
+        return tf.assign_add(calls, 1)
+
+
+def test_03_ends_by_an_error_that_comes_after_the_last_dequeue(tmp_path):
+    source, call = (ROOT / SCRIPTS["03"]).read_text(), "tf.assign_add(calls, 1)"
+    assert source.count(call) == 1
+    (tmp_path / "03.py").write_text(source.replace(call, "third_fails(calls)"))
+    with pytest.raises(tf.errors.InvalidArgumentError, match="the disk is on fire"):
+        run_here(tmp_path / "03.py", "--dequeues", 9, limit=20, third_fails=third_fails)
+
+
 # What tf.Print prints. Two threads that print at once may share a line.
 PRINTED = r"(?:Generated, call: \[\d+\]|Dequeued, elements left: \[\S+\])\[[^\]]*\]"
 
