@@ -432,15 +432,15 @@ def computing(used):
     """Whether something goes on that isn't a wait: a py_func, or what takes CPU time.
 
     Args:
-      used: (when, CPU seconds of all threads but this one), (...), in the last second.
+      used: [(when, CPU seconds so far of all threads but this one), ...], for about a second.
     """
     for innermost in sys._current_frames().values():
         for frame, _ in traceback.walk_stack(innermost):
             if frame.f_code.co_filename.endswith("script_ops.py"):  # py_func's; 1.0.0 to 2.21
                 return True
-    # A process that waits took less than 0.02 of the time; one that computes gets a fair share of
+    # Threads that wait, or look for news now and then, take less. What computes gets its share of
     # the cores, even of busy ones.
-    return used[-1][1] - used[0][1] > 0.05 * (used[-1][0] - used[0][0])
+    return used[-1][1] - used[0][1] > 0.1 * (used[-1][0] - used[0][0])
 
 
 def own_cpu_seconds():

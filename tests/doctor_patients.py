@@ -200,8 +200,6 @@ def own_thread_ended(mended):
     value = tf.placeholder(tf.float32, [])
     queue, enqueue, dequeue = scalars(value, runner=False)
     close = queue.close()
-    for _ in range(5000):  # to look through so many ops takes the doctor CPU time of its own
-        dequeue = tf.identity(dequeue)
 
     def feed():
         sess.run(enqueue, {value: 1.0})
@@ -319,4 +317,8 @@ if __name__ == "__main__":
     sys.stderr.write("\nFOR CTRL-C\n")
     sys.stderr.flush()
     WAIT = 60  # if need be
-    never_started(False)
+    _, _, many = scalars(runner=False)
+    for _ in range(10000):  # to look through so many ops takes the doctor CPU time of its own
+        many = tf.identity(many)
+    with tf.Session() as sess:
+        run(sess, many, False)
