@@ -106,7 +106,7 @@ $(1)/bin/python 04_queue_pipeline_training.py --read_latency_ms 3 --steps 1000
 @$(1)/bin/python -m support
 endef
 
-# As many tests at a time as there are cores, those of one xdist_group in one process.
+# Several tests at a time (tests/conftest.py says how many), those of one xdist_group in one process.
 pytest = $(1)/bin/python -m pytest -n auto --dist loadgroup tests
 
 define install
