@@ -429,7 +429,7 @@ def joined(innermost):
 
 
 def computing(used):
-    """Whether something goes on that isn't a wait: a py_func, or what takes CPU time.
+    """Whether something goes on that isn't a wait: a py_func, or anything that uses CPU time.
 
     Args:
       used: [(when, CPU seconds so far of all threads but this one), ...], for about a second.
@@ -438,8 +438,8 @@ def computing(used):
         for frame, _ in traceback.walk_stack(innermost):
             if frame.f_code.co_filename.endswith("script_ops.py"):  # py_func's; 1.0.0 to 2.21
                 return True
-    # Threads that wait, or look for news now and then, take less. What computes gets its share of
-    # the cores, even of busy ones.
+    # Threads that wait or poll use less. One that computes gets its share of the cores, even of
+    # busy ones.
     return used[-1][1] - used[0][1] > 0.1 * (used[-1][0] - used[0][0])
 
 

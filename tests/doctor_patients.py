@@ -313,10 +313,10 @@ if __name__ == "__main__":
             sys.stderr.flush()
             with tf.Graph().as_default():
                 globals()[name](mended)
-    print("all went on")
-    sys.stderr.write("\nFOR CTRL-C\n")
+    sys.stderr.write("\nALL WENT ON\n")
     sys.stderr.flush()
-    WAIT = 60  # if need be
+    print("and this hangs")
+    WAIT = 60  # if Ctrl-C doesn't end it
     _, _, many = scalars(runner=False)
     for _ in range(10000):  # to look through so many ops takes the doctor CPU time of its own
         many = tf.identity(many)

@@ -24,6 +24,11 @@ def run(copy, *args, **kwargs):
     return copy.finish(start(copy, *args, **kwargs))
 
 
+def printed_before(text, process):
+    """What a process prints on stderr, until a line holds a text, which is left out."""
+    return "".join(takewhile(lambda line: text not in line, process.stderr))
+
+
 def said(text):
     """The doctor's words, without its seconds: [line, ...]."""
     return [re.sub(r"\b\d+ s\b", "N s", line) for line in re.findall("^doctor: (.*)", text, re.M)]
@@ -43,11 +48,11 @@ def test_it_says_why_a_script_hangs_and_what_helps(copy):
                 expected[name, "False"] += " FILE: sess.run() went on after N s."
 
     process = start(copy, doctor_patients.__file__, own=["--patience", "0.2"])
-    stderr = "".join(takewhile(lambda line: line != "FOR CTRL-C\n", process.stderr))
-    any("Ctrl-C ends the script now." in line for line in process.stderr)  # waits for it
+    stderr = printed_before("ALL WENT ON", process)
+    printed_before("Ctrl-C ends the script now.", process)
     process.send_signal(signal.SIGINT)
     status, stdout, _ = copy.finish(process)
-    assert (status, stdout) == (130, "all went on\n"), stderr
+    assert (status, stdout) == (130, "and this hangs\n"), stderr
     went_on = stderr.count("join() went on after")
     moved = re.search(r"It moves: (\d+) elements a moment ago, (\d+) now", stderr)
     for pattern, plain in (
@@ -75,12 +80,12 @@ def test_one_look_alone_is_no_finding():
 
 def test_the_demo_of_the_hang_is_ended_by_ctrl_c_at_once(copy):
     process = start(copy, copy.folder / SCRIPTS["02"], "--patience", 0, own=["--patience", 1])
-    told = list(takewhile(lambda line: "Ctrl-C" not in line, process.stderr))
+    told = printed_before("Ctrl-C", process)
     process.send_signal(signal.SIGINT)
     status, stdout, _ = copy.finish(process)
     assert status in (130, -signal.SIGINT)
     assert "The queue is empty. The 4th dequeue:" in stdout
-    told = [*said("".join(told)), "Ctrl-C ends the script now."]
+    told = [*said(told), "Ctrl-C ends the script now."]
     assert told == said((ROOT / "README.md").read_text())
 
 
