@@ -125,7 +125,7 @@ def test_clock():
     with common.Clock() as clock:
         time.sleep(0.2)
     assert 0.2 <= clock.seconds < 10
-    assert 0 <= clock.cpu_seconds < 0.2
+    assert 0 <= clock.cpu_seconds < clock.seconds
     with clock:
         end = time.process_time() + 0.2
         while time.process_time() < end:
@@ -147,7 +147,7 @@ def test_monitor_times_the_loop_but_not_the_first_step():
 
 def test_monitor_looks_at_the_queue_while_the_loop_runs_and_no_longer():
     tqdm(disable=True)  # the first one starts a thread of its own, which stays
-    threads = threading.active_count()
+    threads = set(threading.enumerate())
     watch, deadline = monitor(waiting="waiting"), time.monotonic() + 60
     for step in watch.steps(Session()):
         if step == 0:  # it isn't timed
@@ -156,7 +156,7 @@ def test_monitor_looks_at_the_queue_while_the_loop_runs_and_no_longer():
         while step and len(watch.occupancy) < 3 * step and time.monotonic() < deadline:
             time.sleep(0.01)
     assert watch.occupancy[:12] == [3, 0, 1] * 4
-    assert threading.active_count() == threads
+    assert set(threading.enumerate()) <= threads  # some of other tests may have ended
 
 
 @pytest.mark.parametrize("steps, logged", [(5000, 11), (1, 2), (25, 9)])
