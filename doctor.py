@@ -24,8 +24,10 @@ from collections import deque, namedtuple
 from importlib.machinery import PathFinder
 
 ENOUGH = 50  # runs from one place of the script, before their cost is told
-OFTEN, SOMETIMES = 0.5, 0.1  # of the looks at a queue
-LITTLE, BUSY = 0.05, 0.95  # of a step: what no queue is worth; of all cores: none is free
+LITTLE = 0.05  # share of a step's time that is too little to be worth a queue
+# The rule of the bottleneck. The first two are shares of the samples of a queue's size, the others
+# are shares of the CPU: of the script at least, and of other programs at most.
+MOSTLY, AT_TIMES, SATURATED, DISTURBED = 0.5, 0.1, 0.85, 0.1
 
 STDERR = sys.stderr  # the script may put another one in its place
 FILE = __file__  # which Python forgets once the script has ended, though a thread may go on
@@ -36,6 +38,7 @@ ENDED = []  # True, once the script has
 STARTED = []  # (QueueRunner, session, Coordinator, threads) of create_threads()
 SIZES = {}  # by graph: {queue op: the tensor that tells its size}
 LOOKS = deque(maxlen=20000)  # {queue op: its size}, at random moments of a training
+TRAINING_SINCE = []  # usage_so_far() when the first line had run ENOUGH times
 
 
 def say(*lines):
@@ -119,6 +122,7 @@ def watched_run(original):
             site.last, site.count = (end, cpu, number), site.count + 1
             if site.count == ENOUGH:
                 add_sizes(self.graph)
+                TRAINING_SINCE[:] = TRAINING_SINCE or [usage_so_far()]
             RUNNING.pop(thread.ident, None)
             if call.told:
                 say(f"{call.where} went on after {time.monotonic() - call.since:.0f} s.")
@@ -481,7 +485,7 @@ def cost():
     kind = "input from a queue" if nearest else "fed" if site.fed else "neither fed nor by a queue"
     say(f"{site.where} ran {site.count} times ({kind}): {step:.2f} ms a step.")
     if nearest:
-        say(*verdict(nearest, between / step, cpu / step))
+        say(*verdict(nearest, cpu / step, others()))
     elif site.fed:
         bounds = {
             "training: the run itself": run,
@@ -498,46 +502,69 @@ def cost():
         say(f"{between:.2f} ms of it lie between two runs. The rest of its input can't be seen.")
 
 
-def verdict(nearest, between, cpu):
-    """How full the queues were, what limits the run and what to try: a list of lines."""
-    lines, seen, starved, by_turns, queues = [], set(), None, None, list(nearest.items())
+def verdict(nearest, cpu, others):
+    """Returns how full the queues were, what the bottleneck is, and what to try, as lines."""
+    lines, seen, observed, queues = [], set(), [], list(nearest.items())
     for queue, n in queues:
-        waiting = [sizes[queue] for sizes in LOOKS if queue in sizes]
-        if queue in seen or not waiting:
+        sizes = [sample[queue] for sample in LOOKS if queue in sample]
+        if queue in seen or not sizes:
             continue
         seen.add(queue)
-        empty = sum(size < kept(queue) + n for size in waiting) / len(waiting)
-        filled = sum(size >= capacity(queue) for size in waiting) / len(waiting)
+        empty = sum(size < kept(queue) + n for size in sizes) / len(sizes)
+        full = sum(size >= capacity(queue) for size in sizes) / len(sizes)
         lines.append(
-            f'queue "{queue.name}": on average {sum(waiting) / len(waiting):.1f} of '
-            f"{capacity(queue)} elements waiting; empty at {empty:.0%} of {len(waiting)} looks"
+            f'queue "{queue.name}": {sum(sizes) / len(sizes):.1f} of {capacity(queue)} elements on '
+            f"average, too few for a step in {empty:.0%} of {len(sizes)} samples"
         )
-        if empty >= OFTEN:
-            starved = queue
+        observed.append((queue, bottleneck(empty, full, cpu, others)))
+        if empty >= MOSTLY:  # Perhaps a queue that fills this one is empty, too.
             ops = [op for op in queue.graph.get_operations() if queue in put([op])]
-            queues += taken(upstream(queue.graph, ops)).items()  # and those further up
-        elif empty >= SOMETIMES and filled >= SOMETIMES:
-            by_turns = queue
-    if not lines:
-        limit, advice = "Its queue can't be seen, or the run was too short.", ""
-    elif cpu >= BUSY:
-        limit = "The CPU limits this run: reading and training share its cores."
-        advice = "More threads won't help, cheaper reads or more cores would."
-    elif starved:
-        runners = [runner for runner, *_ in STARTED if runner.queue.queue_ref.op is starved]
-        more = 2 * len(runners[0].enqueue_ops) if runners else 2
-        limit = f'The input limits this run: training waited for it. Fill "{starved.name}" by more'
-        advice = f"threads: QueueRunner(queue, [enqueue] * {more}), or num_threads={more}."
-    elif by_turns:
-        limit = "Single reads limit this run: its queue was full at times, and empty at times."
-        advice = f"Try capacity={4 * capacity(by_turns)}."
-    elif between >= OFTEN:
-        limit = f"The work between two runs limits this run: it takes {between:.0%} of a step."
-        advice = "Try a larger batch."
-    else:
-        limit = "Training limits this run: batches were there in time."
-        advice = "More threads won't help, a faster device would."
-    return [*lines, limit, advice]
+            queues += taken(upstream(queue.graph, ops)).items()
+    if not observed:
+        return ["The size of its queue isn't known, or the run was too short."]
+    queue, found = observed[0]
+    for other, its_bottleneck in observed:
+        if its_bottleneck == "input":
+            queue, found = other, its_bottleneck
+    runners = [runner for runner, *_ in STARTED if runner.queue.queue_ref.op is queue]
+    threads = 2 * len(runners[0].enqueue_ops) if runners else 2
+    if found is None:
+        return [*lines, f"Other programs used {others:.0%} of the CPU. Run it on an idle machine."]
+    advice = {
+        "CPU": "More threads won't help. Try a cheaper read, or more cores.",
+        "training": "More threads won't help. Try a larger batch, or a faster device.",
+        "input": f'Fill "{queue.name}" with more threads: QueueRunner(queue, [enqueue] * '
+        f"{threads}), or num_threads={threads}.",
+        "occasional slow reads": f"Try capacity={4 * capacity(queue)}.",
+    }
+    return [*lines, f"Bottleneck: {found}. {advice[found]}"]
+
+
+def bottleneck(empty, full, cpu, others):
+    """Returns the bottleneck, by the shares of the samples in which a queue is empty and full, and
+    the shares of the CPU that the script and other programs use; None if others use too much."""
+    if others > DISTURBED:
+        return None
+    if cpu + others >= SATURATED:
+        return "CPU"
+    if empty >= MOSTLY:
+        return "input"
+    return "occasional slow reads" if empty >= AT_TIMES and full >= AT_TIMES else "training"
+
+
+def usage_so_far():
+    """Returns (time, CPU seconds of this process, CPU seconds of all programs) in seconds."""
+    machine = 0  # unknown, if this isn't Linux
+    with contextlib.suppress(OSError), open("/proc/stat") as file:
+        user, nice, system, _, _, irq, softirq, steal = map(int, file.readline().split()[1:9])
+        machine = (user + nice + system + irq + softirq + steal) / os.sysconf("SC_CLK_TCK")
+    return time.perf_counter(), time.process_time(), machine
+
+
+def others():
+    """Returns the share of the machine's CPU that other programs have used during the training."""
+    seconds, own, machine = (end - start for end, start in zip(usage_so_far(), TRAINING_SINCE[0]))
+    return max(0, machine - own) / (seconds * os.cpu_count())
 
 
 def cores():

@@ -1,0 +1,1 @@
+"""Measures what the pages show, for maintainers. Run as: python -m benchmarks"""
