@@ -1,1 +1,1 @@
-"""Past the article. Run as: python -m going_further.NAME"""
+"""Beyond the article, for readers. Run a module as: python -m going_further.NAME"""

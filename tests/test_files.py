@@ -1,12 +1,14 @@
-"""Real files: they are made whole, read to the last example, and a bad one is named."""
+"""Real files: they are written completely, read to the last example, and a bad file is named."""
 
 import collections
 import hashlib
+import itertools
 import os
 import re
 import resource
 import runpy
 import sys
+import threading
 import time
 from pathlib import Path
 from types import SimpleNamespace
@@ -14,139 +16,125 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-import common
 from conftest import ROOT, Copy
-from going_further import data_files, file_inputs, records
-from support import tf
+from going_further.files import checks, inputs, records
+from support import session_config, tf
 
-CHAPTER = ROOT / "docs" / "real_files.md"
-pytestmark = pytest.mark.xdist_group("files")  # which share files
+pytestmark = pytest.mark.xdist_group("files")  # They share files.
 
-INPUTS = [name for name in file_inputs.INPUTS if name != "tf_data" or hasattr(tf, "data")]
+PAGE = (ROOT / "docs" / "real_files.md").read_text()
+HAS_TF_DATA = hasattr(tf, "data") and hasattr(tf.data, "experimental")
+INPUTS = [name for name in inputs.INPUTS if HAS_TF_DATA or not name.startswith("tf_data")]
+
+
+def block(name):
+    """Returns the code that the page shows as ```python name."""
+    return re.search(rf"```python {name}\n(.*?)```", PAGE, re.S).group(1)
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory):
-    """A copy in which 300 examples are in the 4 files of the folder data."""
-    copy = Copy(tmp_path_factory.mktemp("made"))
-    status, stdout, stderr = start(copy, "make_files", "--examples", 300, "--files", 4)
+def written(tmp_path_factory):
+    """A copy of the project in which the folder data contains 300 examples in 4 files."""
+    copy = Copy(tmp_path_factory.mktemp("written"))
+    flags = ("--examples", 300, "--files", 4)
+    status, stdout, stderr = copy.run_module("going_further.files.write", *flags)
     assert (status, stderr, stdout.count("Wrote data/seed0-300")) == (0, "", 4)
     return copy
 
 
-def start(copy, *command):
-    return copy.finish(copy.start(copy.module(*command), cwd=str(copy.folder)))
-
-
 @pytest.fixture
 def call(monkeypatch, capsys):
-    """Runs a module in this process. Returns: its stdout."""
+    """Returns a function that runs a module in this process and returns its stdout."""
 
     def run(module, *flags):
         monkeypatch.setattr(sys, "argv", [module, *map(str, flags)])
         capsys.readouterr()
-        with tf.Graph().as_default():
-            runpy.run_module("going_further." + module, run_name="__main__")
+        runpy.run_module(module, run_name="__main__")
         return capsys.readouterr().out
 
-    return run
+    yield run
+    tf.reset_default_graph()
 
 
 def ends(words):
     return pytest.raises(SystemExit, match=words)
 
 
-# ------------------------------------------------------------------ make_files
-
-
-def test_files_hold_what_the_synthetic_filesystem_has(made):
-    paths = sorted((made.folder / "data").iterdir())
-    written = [one for path in paths for one in tf.python_io.tf_record_iterator(str(path))]
-    kept = [tf.train.Example.FromString(one).features.feature for one in written]
-    features = np.array([one["features"].float_list.value for one in kept], np.float64)
-    labels = np.array([one["label"].float_list.value for one in kept])
+def test_files_hold_what_the_simulated_file_system_has(written):
+    paths = sorted((written.folder / "data").iterdir())
+    found = [one for path in paths for one in tf.python_io.tf_record_iterator(str(path))]
+    found = [tf.train.Example.FromString(one).features.feature for one in found]
+    features = np.array([one["features"].float_list.value for one in found], np.float64)
+    labels = np.array([one["label"].float_list.value for one in found])
     assert features.shape == (300, 1024)
     assert abs(features.std() - 1) < 0.01  # eight standard errors
     assert np.array_equal(labels[:, 0], features.sum(axis=1) > 0)
-    # Every TensorFlow writes the same bytes: these are of 2.21.0.
+    # Every TensorFlow writes the same bytes. These are from 2.21.0.
     digest = hashlib.sha256(paths[3].read_bytes()).hexdigest()
     assert digest == "7914d8f436564d856b8dbf8af2b6b697f045ea5b341fb8c97ac86f75d836a831"
 
 
-def test_make_files_goes_on_where_it_was_interrupted(made, call, tmp_path, monkeypatch):
-    flags = ("make_files", "--data_dir", tmp_path, "--examples", 300, "--files", 4)
-    (tmp_path / ".DS_Store").write_text("hidden files don't count")
-
-    def write(path, *args):
-        if "-00002-" in path:
-            raise KeyboardInterrupt
-        real_write(path, *args)
-
-    real_write = records.write
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(records, "write", write)
-        call(*flags)
-    _, first, second = sorted(tmp_path.iterdir())  # whole ones, and nothing else
-    second.rename(str(second) + ".part")  # which a process leaves that is killed
-    assert call(*flags).count("Wrote ") == 3
-    assert [path.read_bytes() for path in sorted(tmp_path.iterdir())[1:]] == [
-        path.read_bytes() for path in sorted((made.folder / "data").iterdir())
-    ]
-    assert call(*flags) == f"{tmp_path} has all 4 files already.\n"
-    with ends(r"holds something else: seed0-300ex\S+\. Name another"):
-        call(*flags, "--seed", 1)
+def test_write_adds_what_is_missing(written, call, tmp_path):
+    write = ("going_further.files.write", "--data_dir", tmp_path, "--examples", 300, "--files", 4)
+    first, second, *_ = complete = sorted((written.folder / "data").iterdir())
+    (tmp_path / ".DS_Store").write_text("Hidden files don't count.")
+    (tmp_path / first.name).write_bytes(first.read_bytes())
+    (tmp_path / (second.name + ".part")).write_text("left by a process that was killed")
+    assert call(*write).count("Wrote ") == 3
+    for path, expected in zip(sorted(tmp_path.iterdir())[1:], complete):
+        assert (path.name, path.read_bytes()) == (expected.name, expected.read_bytes())
+    assert call(*write) == f"{tmp_path} already contains all 4 files.\n"
+    with ends(r"contains another file, seed0-300ex\S+\. Choose another"):
+        call(*write, "--seed", 1)
 
 
 def test_a_full_disk_leaves_no_part_of_a_file(call, tmp_path):
-    flags = ("make_files", "--data_dir", tmp_path, "--examples", 1000, "--files", 2)
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (10**6, limits[1]))
     try:
-        with ends(r"/seed0\S+ is not written: .+"):
-            call(*flags)
+        with ends(r"Can't write \S+/seed0\S+: .+"):
+            call("going_further.files.write", "--data_dir", tmp_path, "--files", 2)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert os.listdir(str(tmp_path)) == []
 
 
-# ------------------------------------------------------------------ reading, and training
+# ------------------------------------------------------------------ reading and training
 
 
 def numbered(n):
-    """An Example whose first feature is its number."""
+    """Returns an Example whose first feature is its number."""
     return records.example(np.eye(1, 1024, dtype=np.float32)[0] * n, n % 2)
 
 
 @pytest.fixture
 def numbers(tmp_path):
-    """Paths of three files, of examples 0 to 99, 100 to 149 and 150 to 170."""
+    """Paths of three files with the examples 0 to 99, 100 to 149, and 150 to 170."""
     for name, first, end in (("a", 0, 100), ("b", 100, 150), ("c", 150, 171)):
         records.write(str(tmp_path / (name + ".tfrecord")), map(numbered, range(first, end)))
-    return data_files.find(str(tmp_path))
+    return checks.find(str(tmp_path))
 
 
-def run(name, paths, fetch, parse=records.parse, **changes):
-    """What `fetch` makes of x and y_true: a list of its values in each step."""
+def run(name, paths, fetch=lambda x, y_true: (x, y_true), parse=records.parse, **changes):
+    """Returns the values of fetch(x, y_true) in each step."""
     flags = {"batch_size": 16, "epochs": 3, "threads": 2, "capacity": 3, "shuffle_examples": 40}
     flags, found = SimpleNamespace(**{**flags, "seed": 0, "read_latency_ms": 0, **changes}), []
-    with tf.Graph().as_default(), tf.Session() as sess:
+    with tf.Graph().as_default(), tf.Session(config=session_config(flags)) as sess:
         tf.set_random_seed(0)
-        with tf.name_scope("input"):
-            x, y_true, next_feed = file_inputs.INPUTS[name](paths, flags, parse)
+        x, y_true, next_feed = inputs.INPUTS[name](paths, flags, parse)
         fetches = fetch(x, y_true)
-        local = [tf.local_variables_initializer(), tf.tables_initializer()]
-        sess.run([tf.global_variables_initializer(), *local])
+        sess.run([tf.local_variables_initializer(), tf.tables_initializer()])
         coord = tf.train.Coordinator()
         threads = tf.train.start_queue_runners(sess, coord)
         with coord.stop_on_exception():
-            while not coord.should_stop():
+            while True:
                 found.append(sess.run(fetches, feed_dict=next_feed()))
         coord.join(threads)
     return found
 
 
 def read(name, paths, **changes):
-    """The batches that an input gives: for each a list of its examples' numbers."""
+    """Returns the batches of an input: for each batch, a list of its examples' numbers."""
     found = run(name, paths, lambda x, y_true: (x[:, 0], y_true[:, 0]), **changes)
     assert all(np.array_equal(label, number % 2) for number, label in found)
     return [number.astype(int).tolist() for number, _ in found]
@@ -160,181 +148,204 @@ def test_each_epoch_has_each_example_in_another_order(numbers, name):
         assert collections.Counter(order) == dict.fromkeys(range(171), epochs)
         assert order != sorted(order)
         assert epochs == 1 or order[:171] != order[171:342]
-        if name in ("tf_data", "feed_dict"):  # the threads of the others take turns as they come
+        if name.startswith("tf_data") or name == "feed_dict":  # The queues' threads race.
             assert read(name, numbers, epochs=epochs, **changes) == batches
-        if name == "shuffled_batches":  # each file ends with a smaller batch
+        if name.endswith("batches"):  # Each file ends with a smaller batch.
             assert sorted(sizes) == sorted(epochs * ([16] * 10 + [4, 2, 5]))
         else:
             assert sizes == [16] * (171 * epochs // 16) + [171 * epochs % 16]
 
 
 @pytest.mark.parametrize("name", sorted(set(INPUTS) - {"recipe"}))
-def test_each_block_waits_as_for_a_slow_disk(numbers, name, monkeypatch):
-    sleep, sleeping, at_once = time.sleep, [], []
+def test_each_block_has_the_latency_and_threads_share_it(numbers, name, monkeypatch):
+    threads = 1 if name == "feed_dict" else 4
+    sleep, calls, together = time.sleep, itertools.count(), threading.Barrier(threads)
 
     def watched(seconds):
-        sleeping.append(seconds)
-        if seconds == 0.0155:  # TensorFlow sleeps, too
-            at_once.append(sleeping.count(seconds))
-        sleep(seconds)
-        sleeping.remove(seconds)
+        if seconds != 0.0155:  # TensorFlow sleeps, too.
+            sleep(seconds)
+        elif next(calls) < threads:
+            together.wait(60)  # Fails unless all threads sleep at the same time.
 
     monkeypatch.setattr(time, "sleep", watched)
-    assert sum(map(len, read(name, numbers, read_latency_ms=15.5))) == 3 * 171
-    # A file's last block is smaller; and a queue's reader waits before it learns of the end.
-    assert 0 <= len(at_once) - 3 * (7 + 4 + 2) <= 2
-    version = tuple(map(int, tf.__version__.split(".")[:2]))
-    in_turn = name == "feed_dict" or name == "tf_data" and version < (1, 12)
-    assert max(at_once) == (1 if in_turn else 2)
+    batches = read(name, numbers, read_latency_ms=15.5, threads=threads)
+    assert sum(map(len, batches)) == 3 * 171
+    # A queue's reader sleeps before it learns that the data has ended.
+    assert 0 <= next(calls) - 3 * (7 + 4 + 2) <= threads
 
 
 def test_what_a_shuffle_does(numbers):
-    def mixing(name, waiting):
-        flags = {"batch_size": 4, "epochs": 1, "threads": 1, "shuffle_examples": waiting}
+    def shuffle(name, examples):
+        flags = {"batch_size": 4, "epochs": 1, "threads": 1, "shuffle_examples": examples}
         batches = read(name, numbers, **flags)
-        of_a = np.array([n for n in sum(batches, []) if n < 100])  # all of its first file
-        files = np.mean([len(set(np.digitize(batch, [100, 150]))) for batch in batches])
-        return batches, np.mean(np.abs(of_a - np.arange(100))), files
+        of_a = np.array([n for n in sum(batches, []) if n < 100])  # all of the first file
+        return batches, np.mean(np.abs(of_a - np.arange(100)))  # how far an example moves
 
-    _, moved, files = mixing("queue", 0)
-    assert moved < 15  # since 16 wait in any case
-    assert files < 1.5
-    batches, moved, _ = mixing("shuffled_batches", 160)
-    assert all(np.all(np.diff(batch) == 1) for batch in batches)  # neighbours in a file
+    assert shuffle("queue", 0)[1] < 15  # The buffer always holds 16 examples.
+    for name in {"shuffled_batches", "tf_data_batches"} & set(INPUTS):
+        batches, moved = shuffle(name, 160)
+        assert moved > 20
+        assert all(np.all(np.diff(batch) == 1) for batch in batches)  # neighbors in a file
+    batches, moved = shuffle("queue", 160)
     assert moved > 20
-    _, moved, files = mixing("queue", 160)
-    assert moved > 20
-    assert files > 1.5
+    assert np.mean([len(set(np.digitize(batch, [100, 150]))) for batch in batches]) > 1.5  # files
 
 
-def test_memory_does_not_grow_with_the_epochs(numbers):
-    resident_mb = []
-    for epochs in (800, 1600):  # by the first time all that grows for other reasons has grown
-        read("queue", numbers, epochs=epochs, batch_size=128)
-        pages = int(Path("/proc/self/statm").read_text().split()[1])
-        resident_mb.append(pages * resource.getpagesize() / 1e6)
-    assert resident_mb[1] - resident_mb[0] < 250  # of 560 MB more that were read
-
-
-def test_training_ends_with_the_data(made):
-    status, stdout, stderr = start(made, "files_training", "--epochs", 2, "--batch_size", 64)
-    assert (status, stderr) == (0, "")
-    assert re.search(r"^step     0  loss \d", stdout, re.M)
-    assert re.search(r"^examples seen: 600, that is 2 times 300\ntime: \S+ s, ", stdout, re.M)
-
-
-@pytest.mark.parametrize("name", [name for name in file_inputs.INPUTS if name != "queue"])
-def test_training_with_another_input(made, call, capsys, name):
-    flags = ("--data_dir", made.folder / "data", "--input", name, "--epochs", 2)
+@pytest.mark.parametrize("name", inputs.INPUTS)
+def test_training_ends_with_the_data(written, call, name):
+    train = ("going_further.files.training", "--data_dir", written.folder / "data")
+    train += ("--input", name, "--epochs", 2, "--batch_size", 64)
     if name in INPUTS:
-        assert "\nexamples seen: 600, that is" in call("files_training", *flags)
+        shown = r"step     0  loss \d\S+\nexamples seen: 600 \(2 epochs of 300\)\ntime: \S+ s, \S+ "
+        assert re.search(shown, call(*train))
     else:
-        with ends(r"TensorFlow \S+ has no tf.data: it came with 1.4."):
-            call("files_training", *flags)
-    if name == "recipe":
-        with ends("2"):  # it has no blocks that could wait
-            call("files_training", *flags, "--read_latency_ms", 3)
-        assert re.match(r".*: --input recipe .*\n$", capsys.readouterr().err)
+        with ends(r"TensorFlow \S+ is too old for this input."):
+            call(*train)
 
 
 # ------------------------------------------------------------------ bad files
 
 
-def damaged(data):
-    half = len(data) // 2
-    return data[:half] + bytes([data[half] ^ 1]) + data[half + 1 :]
+def damaged(path):
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
 
 
-NO_RECORDS = "it is no TFRecord file, or its first record is damaged"
-FAULTS = {  # what becomes of a file of 50 records: bytes, or records; the words
-    "damaged": (damaged, "record 26 is damaged"),
-    "without features": ([numbered(0), b""], "record 2 has 0 float32 values as features, not 1024"),
-    "short": ([records.example([1.0], 1)], "record 1 has 1 float32 values as features, not 1024"),
-    "no Example": ([b"\xff\xff"], "record 1 is no tf.train.Example"),
-    "cut": (lambda data: data[:-1000], "record 50 is damaged"),
-    "no records": (lambda data: b"name,age\n" * 100, NO_RECORDS),
-    "few bytes": (lambda data: b"1234567", NO_RECORDS),
-    "empty": (lambda data: b"", "it is empty"),
+DAMAGE = {  # what happens to a file of 50 records, and the line that's printed
+    "damaged": (damaged, r"{}: can't read record 26: corrupted record at \d+$"),
+    "deleted": (lambda path: path.unlink(), "NotFoundError: {}"),
+    "no features": (
+        lambda path: records.write(str(path), [numbered(0), b""]),
+        "InvalidArgumentError: .*Feature: features .data type: float. is required but could not",
+    ),
+    "no records": (lambda path: path.write_bytes(b"name,age\n" * 9), "{}: can't read record 1: "),
+    "empty": (lambda path: path.write_bytes(b""), "{} contains no records.$"),
 }
-WHILE_TRAINING = [(name, fault) for name in INPUTS for fault in ("damaged", "without features")]
-BEFORE = [("queue", fault) for fault in list(FAULTS)[2:]]
+CASES = [(name, damage) for name in INPUTS for damage in list(DAMAGE)[:3]]
 
 
-@pytest.mark.parametrize("name, fault", WHILE_TRAINING + BEFORE)
-def test_a_bad_file_is_named_in_one_line(numbers, name, fault):
-    content, words = FAULTS[fault]
-    if isinstance(content, list):
-        records.write(numbers[1], content)
-    else:
-        Path(numbers[1]).write_bytes(content(Path(numbers[1]).read_bytes()))
-    with pytest.raises(SystemExit) as ended, data_files.blamed(numbers):
-        read(name, data_files.find(os.path.dirname(numbers[1])))
-    assert ended.value.code == f"{numbers[1]}: {words}"
-
-
-@pytest.mark.parametrize("name", INPUTS)
-def test_a_file_that_vanishes(numbers, name):
-    os.remove(numbers[1])
-    with ends(f"{numbers[1]}: No such file or directory$"), data_files.blamed(numbers):
+@pytest.mark.parametrize("name, damage", CASES + [("queue", one) for one in list(DAMAGE)[3:]])
+def test_a_bad_file_is_named_in_one_line(numbers, name, damage):
+    change, words = DAMAGE[damage]
+    change(Path(numbers[1]))
+    with ends(words.format(numbers[1])) as ended, checks.blamed(numbers):
+        if damage != "deleted":  # The others are there when the training starts.
+            checks.find(os.path.dirname(numbers[1]))
         read(name, numbers)
+    assert "\n" not in ended.value.code
 
 
-def test_nothing_but_the_line_is_printed(numbers, made):  # TensorFlow 1.0 logs what fails
+def test_nothing_but_the_line_is_printed(numbers, written):  # TensorFlow 1.0 logs each error.
     records.write(numbers[1], [numbered(0), b""])
-    folder = os.path.dirname(numbers[1])
-    status, _, stderr = start(made, "files_training", "--data_dir", folder)
-    assert (status, stderr) == (1, f"{numbers[1]}: {FAULTS['without features'][1]}\n")
+    flags = ("--data_dir", os.path.dirname(numbers[1]))
+    status, _, stderr = written.run_module("going_further.files.training", *flags)
+    assert (status, stderr.count("\n")) == (1, 1)
 
 
-def test_what_cannot_be_read(tmp_path, monkeypatch):
-    to_make = r' To make .*-m going_further.make_files --data_dir ".+"'
-    with ends("can't be read: No such file or directory." + to_make):
-        data_files.find(str(tmp_path / "nowhere"))
+def test_a_long_search_says_that_it_is_running(numbers, capsys):
+    damaged(Path(numbers[1]))
+    deadline = time.monotonic() + 60
+
+    def many():
+        while "Searching the files" not in capsys.readouterr().out:
+            assert time.monotonic() < deadline
+            yield numbers[0]
+        yield numbers[1]
+
+    with ends(f"{numbers[1]}: can't read record 26"), checks.blamed(many()):
+        raise tf.errors.DataLossError(None, None, "corrupted record at 103900")
+
+
+def test_a_folder_without_files_to_read(tmp_path):
+    hint = r' To write files, type: ".*" -m going_further.files.write$'
+    with ends("Can't read the folder .*: No such file or directory." + hint):
+        checks.find(str(tmp_path / "nowhere"))
     for name in ("._a.tfrecord", "a.csv"):
         (tmp_path / name).write_text("name,age\n")
-    with ends(r"has no files \*.tfrecord." + to_make):
-        data_files.find(str(tmp_path))
-    os.mkfifo(str(tmp_path / "b.tfrecord"))
-    with ends("b.tfrecord: it is no regular file"):
-        data_files.find(str(tmp_path))
-    open(os.path.join(os.fsencode(str(tmp_path)), b"\xff.tfrecord"), "w").close()
-    with ends("rename it. TensorFlow needs UTF-8 names."):
-        data_files.find(str(tmp_path))
-
-    def refuse(path, mode):
-        raise PermissionError(13, "Permission denied")
-
-    monkeypatch.setattr(data_files, "open", refuse, raising=False)  # root may read all
-    with ends("a.csv: Permission denied"):
-        data_files.check([str(tmp_path / "a.csv")])
+    with ends(r"contains no \*.tfrecord files." + hint):
+        checks.find(str(tmp_path))
 
 
-@pytest.fixture
-def images(monkeypatch):
-    """The chapter's code for images, as a namespace."""
-    (code,) = re.findall(r"```python images\n(.*?)```", CHAPTER.read_text(), re.S)
-    names = {"common": common, "tf": tf}
-    exec(code, names)
-    monkeypatch.setattr(records, "form", names["form"])
-    names["fetch"] = lambda x, y_true: (x, y_true) + names["build_model"](x, y_true)[1::-1]
-    return SimpleNamespace(**names)
+def test_an_error_of_the_model_stays_as_it_is(numbers):
+    with pytest.raises(tf.errors.InvalidArgumentError, match="the model"), checks.blamed(numbers):
+        run("queue", numbers, lambda x, y_true: tf.Assert(x[0, 0] < 0, ["the model"]))
 
 
-def test_code_for_images(images, tmp_path):
+# ------------------------------------------------------------------ the page's code
+
+
+def test_the_part_to_copy_is_the_code_that_runs():
+    code = (ROOT / "going_further" / "files" / "inputs.py").read_text()
+    assert block("files") in re.sub(r"^    ", "", code, flags=re.M)
+
+
+def test_code_for_images(tmp_path):
+    names = {"tf": tf}
+    exec(block("images"), names)
     pixels = np.random.RandomState(0).randint(0, 256, [300, 28, 28]).astype(np.uint8)
     path = str(tmp_path / "images.tfrecord")
-    records.write(path, map(images.example, pixels, pixels[:, 0, 0] % 10))
-    assert data_files.find(str(tmp_path)) == [path]
-    steps = run("queue", [path], images.fetch, images.parse, batch_size=64, epochs=9)
-    x, y_true, loss, _ = zip(*steps)
-    assert x[0].shape == (64, 784)
-    assert np.array_equal(np.round(np.concatenate(x)[:, 0] * 255) % 10, np.concatenate(y_true))
-    assert sum(map(len, y_true)) == 9 * 300
-    assert loss[-1] < loss[0] / 2
+    records.write(path, map(names["example"], pixels, pixels[:, 0, 0] % 10))
+    steps = run("queue", [path], parse=names["parse"], batch_size=64)
+    x, y_true = map(np.concatenate, zip(*steps))
+    assert x.shape == (3 * 300, 784)
+    assert np.array_equal(np.round(x[:, 0] * 255) % 10, y_true)
 
 
-def test_an_error_of_the_model_is_raised_without_reading_the_files_again(numbers, images):
-    records.write(numbers[0], [images.example(np.zeros([28, 28], np.uint8), 10)] * 100)  # of 0 to 9
-    with pytest.raises(tf.errors.InvalidArgumentError), data_files.blamed(numbers):
-        # The others, which aren't read, hold no images: they would be blamed.
-        run("queue", numbers[:1], images.fetch, images.parse)
+def my_batches():
+    """Yields the batches 0 to 19, always in the same arrays, at addresses divisible by 64."""
+    arrays = []
+    for size in (128 * 1024, 128):
+        memory = np.empty(4 * size + 64, np.uint8)
+        start = -memory.ctypes.data % 64
+        arrays.append(memory[start : start + 4 * size].view(np.float32).reshape([128, -1]))
+    for n in range(20):
+        for array in arrays:
+            array.fill(n)
+        yield tuple(arrays)
+
+
+def lowest_and_highest(x, y_true):
+    return [tf.reduce_min(x), tf.reduce_max(x), tf.reduce_min(y_true), tf.reduce_max(y_true)]
+
+
+@pytest.mark.parametrize("copies", [True, False])
+def test_a_queue_needs_copies_of_arrays_that_are_reused(copies):
+    names, code = {"tf": tf, "my_batches": my_batches}, block("read")
+    with tf.Graph().as_default(), tf.Session() as sess:
+        exec(code if copies else code.replace(".copy()", ""), names)
+        exec(block("numpy") + block("label"), names)
+        fetches = lowest_and_highest(names["x"], names["y_true"])
+        coord = tf.train.Coordinator()
+        threads = tf.train.start_queue_runners(sess, coord)
+        with coord.stop_on_exception():
+            found = [sess.run(fetches) for _ in range(10)]
+        coord.request_stop()
+        coord.join(threads)
+    assert (found == [[n] * 4 for n in range(10)]) == (copies or tf.__version__ == "1.0.0")
+
+
+@pytest.mark.skipif(not HAS_TF_DATA, reason="before 1.12")
+def test_what_the_page_says_of_tf_data():
+    def epochs(dataset, starts):
+        iterator, found = dataset.make_initializable_iterator(), []
+        x, y_true = iterator.get_next()
+        with tf.Session() as sess:
+            for _ in range(starts):
+                sess.run(iterator.initializer)
+                with pytest.raises(tf.errors.OutOfRangeError):
+                    while True:
+                        found.append(sess.run(lowest_and_highest(x, y_true)))
+        return found
+
+    with tf.Graph().as_default():
+        tf.set_random_seed(0)
+        shuffled = tf.data.Dataset.range(9).map(lambda n: (n, n)).shuffle(9)
+        again, repeated = epochs(shuffled, 2), epochs(shuffled.repeat(2), 1)
+        assert again[:9] == again[9:]
+        assert repeated[:9] != repeated[9:]
+        assert sorted(repeated[:9]) == sorted(repeated[9:]) == sorted(again[:9])
+        # A generator that fills the same arrays again needs copies here, too.
+        types, shapes = (tf.float32, tf.float32), ([128, 1024], [128, 1])
+        reused = tf.data.Dataset.from_generator(my_batches, types, shapes).prefetch(5)
+        assert epochs(reused, 1) != [[n] * 4 for n in range(20)]
