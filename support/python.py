@@ -1,69 +1,43 @@
-"""This Python: whether a TensorFlow runs on it, and what to install.
+"""The Pythons that have a TensorFlow, and what to install if a module is missing.
 
-No f-strings: make runs this file with any Python it finds, to be told whether that is new enough.
+This file has no f-strings, because make runs it with any Python that it finds.
 """
 
 import os
-import re
 import sys
 
-# The project's folder.
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+
+# For Python 3.7 and 3.8, make installs an older TensorFlow.
+OLDEST, NEWEST = (3, 9), (3, 14)
 
 
 def check():
-    """Exit with status 1 and one line if there is no TensorFlow to install for this Python."""
+    """Return None if make run can use this Python, or one line that says what to do instead."""
     version = sys.version_info[:2]
-    if not (3, 6) <= version <= (3, 13):
-        sys.exit(
-            "Python {}.{} won't do: install Python 3.9 to 3.13, for TensorFlow 2, "
-            "3.7, for 1.15.5, or 3.6, for 1.0.0.".format(*version)
-        )
+    if version == (3, 6):
+        return "Python 3.6 is for TensorFlow 1.0.0. Type: make run-tf1, or: make test-tf1"
+    if (3, 7) <= version <= NEWEST:
+        return None
+    return (
+        "Python {}.{} isn't supported. Install Python {}.{} to {}.{}, for example with "
+        "'uv python install 3.13', or add PYTHON=/path/to/python to the make command."
+    ).format(*version + OLDEST + NEWEST)
 
 
 def advice(error):
-    """What to do about an error of TensorFlow's import, in one or two lines.
+    """Return one line about a module that is missing, or None to show TensorFlow's own error."""
+    from importlib.util import find_spec  # Python 2.7, which make may run, doesn't have it.
 
-    Args:
-      error: the ImportError, AttributeError or TypeError.
-
-    Returns: the text, or None if that isn't known. Exits if this Python can't have TensorFlow.
-    """
-    pip = '"{}" -m pip '.format(sys.executable)
-    requirements = 'install -r "{}"'.format(os.path.join(ROOT, "requirements.txt"))
-    # A fresh Python 3.6 has pip 18.1, which picks wheels that it can't install.
-    cpu = pip + 'install "pip==21.3.1" && ' + pip + requirements.replace(".txt", "-cpu.txt")
-
-    library = re.search(r"libcu\w+\.so[.\d]*", str(error))
-    if library:
-        return (
-            'This GPU build of TensorFlow finds no {}, a part of CUDA: see "On a GPU" in '
-            "docs/installing.md.\n"
-            "Without a GPU, type: make run-tf1, or: {}uninstall -y tensorflow-gpu && {}"
-        ).format(library.group(), pip, cpu)
-
-    # A newer NumPy has no more what an older TensorFlow uses. The last of these is 2.11's error.
-    numpy = getattr(sys.modules.get("numpy"), "__version__", None)
-    too_new = r"module 'numpy' has no attribute|numpy\.core|_ARRAY_API|Unable to convert function"
-    version = tuple(map(int, numpy.split(".")[:2])) if numpy else (0, 0)
-    if version >= (1, 24) and re.search(too_new, str(error)):
-        older = "numpy<2" if version >= (2, 0) else "numpy<1.24"
-        return 'This TensorFlow can\'t work with NumPy {}. Type: {}install "{}"'.format(
-            numpy, pip, older
-        )
-
-    # A folder that bears a package's name, and is empty, gives the second message.
-    packages = "'(tensorflow|numpy|tqdm)'"
-    pattern = "No module named {0}|module {0} has no attribute '__version__'".format(packages)
-    missing = re.search(pattern, str(error))
-    if not missing:
+    name = error.name if isinstance(error, ModuleNotFoundError) else None
+    if name not in ("tensorflow", "tqdm", "psutil"):
         return None
-    check()
-    is_3_6 = sys.version_info[:2] == (3, 6)
-    command = "make run-tf1, or: " + cpu if is_3_6 else "make run, or: " + pip + requirements
-    name = missing.group(1) or missing.group(2)
-    return "{} is not installed in this Python. Type: {}".format(name, command)
+    pip = '"{}" -m pip install '.format(sys.executable)
+    if find_spec("tensorflow"):  # requirements.txt could replace it by another release
+        return "{} is not installed in this Python. Type: {}".format(name, pip + name)
+    text = 'TensorFlow is not installed in this Python. Type: make run, or: {}-r "{}"'
+    return check() or text.format(pip, os.path.join(ROOT, "requirements.txt"))
 
 
 if __name__ == "__main__":
-    check()
+    sys.exit(check())
