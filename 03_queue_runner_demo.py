@@ -1,60 +1,58 @@
-"""03: the queue of 02, refilled by a thread of its own: a QueueRunner and a Coordinator.
+"""03: the queue of 02, filled by a background thread: a QueueRunner and a Coordinator.
 
-How often is the generator called? Predict it, also for other numbers. The script counts.
+How many times does the generator run? Predict it, also for other numbers. The script counts.
 """
 
-import threading
 import time
 
-from support import parse_flags, tf  # tf: the 1.x API, on TensorFlow 2 as well
+from support import parse_flags, tf  # tf: the 1.x API, also on TensorFlow 2
 
 FLAGS = parse_flags(__doc__, "capacity refill dequeues seed", capacity=3)
 capacity, refill, dequeues = FLAGS.capacity, FLAGS.refill, FLAGS.dequeues
+tf.reset_default_graph()
 tf.set_random_seed(FLAGS.seed)
 
-# The generator of data counts how often it is called, and prints what it generates.
+# The generator: `call` counts its runs. It runs because tf.Print needs its value.
 calls = tf.Variable(0, trainable=False, name="calls")
-x_input_data = tf.random_normal([refill], mean=-1.0, stddev=4.0)
 call = tf.assign_add(calls, 1)
+x_input_data = tf.random_normal([refill], mean=-1.0, stddev=4.0)
 x_input_data = tf.Print(x_input_data, [call, x_input_data], "Generated, call: ", summarize=6)
 queue = tf.FIFOQueue(capacity, dtypes=[tf.float32], shapes=[[]], name="queue")
 enqueue = queue.enqueue_many(x_input_data)
 
-# add_queue_runner() puts it in a collection, where start_queue_runners() looks.
+# start_queue_runners() starts what add_queue_runner() has added to a collection of the graph.
 tf.train.add_queue_runner(tf.train.QueueRunner(queue, [enqueue]))
 
 x = queue.dequeue()
-with tf.control_dependencies([x]):
+with tf.control_dependencies([x]):  # Count the elements only after one was dequeued.
     left = queue.size()
 x = tf.Print(x, data=[x, left], message="Dequeued, elements left: ")
 
-print(f"Exercise: the queue holds {capacity}, a refill brings {refill}, and we dequeue", end=" ")
-print(f"{dequeues} times.")
-print("How many times is the generator called?")
+print(f"Exercise: the queue has room for {capacity} elements, each refill adds {refill}, and the")
+print(f"main thread dequeues {dequeues} times. How many times does the generator run?")
 
 with tf.Session() as sess:
     sess.run(tf.global_variables_initializer())
-    # An end of the data, which by default is a clean end, would be an error here.
-    coord = tf.train.Coordinator(clean_stop_exception_types=())
-    # Two threads: one runs the enqueue op, the other waits for the end, to close the queue.
+    coord = tf.train.Coordinator(clean_stop_exception_types=())  # see 04
+    # Two threads: one runs the enqueue op, the other closes the queue at the end.
     threads = tf.train.start_queue_runners(sess, coord)
-    threads[0].name, threads[1].name = "runner", "closer"
-    print(f"Threads: {', '.join(thread.name for thread in threading.enumerate())}.")
+    print(f"Background threads that were started: {len(threads)}")
     with coord.stop_on_exception():
         for _ in range(dequeues):
             sess.run(x)
-        # Once more is generated than was dequeued and fits, the runner waits in its enqueue,
-        # and can't call the generator again.
+        # The generator may be late. It runs again until it has made more elements than were
+        # dequeued and fit into the queue: then the thread is blocked in its enqueue op.
         while sess.run(calls) * refill <= dequeues + capacity:
             coord.raise_requested_exception()
             time.sleep(0.01)
     coord.request_stop()
-    coord.join(threads)  # raises what came first: the runner's error, not the empty queue's
+    coord.join(threads)  # If the generator has failed, this raises its error.
     calls_value = sess.run(calls)
 
-print(f"Answer, counted in this run: {calls_value} times.")
-print("A refill that does not fit is not dropped: its enqueue waits, and takes each place that")
-print("comes free. The next one is generated once the last of it is in, at the earliest:")
+print(f"Answer: the generator ran {calls_value} times (counted).")
+print("A refill that doesn't fit isn't dropped. Its enqueue op blocks, and fills each slot as it")
+print("becomes free. Only when the whole refill is in the queue can the generator run again, so")
+print("the earliest possible calls (computed) are:")
 for n in range(calls_value):
     print(f"  call {n + 1} after dequeue {max(0, n * refill - capacity)}")
-print(f"Threads: {', '.join(thread.name for thread in threading.enumerate())}.")
+print(f"Background threads that still run: {sum(thread.is_alive() for thread in threads)}")

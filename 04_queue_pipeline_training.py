@@ -1,33 +1,35 @@
-"""04: train the same network on batches that wait in a queue, which another thread fills."""
+"""04: trains the same network on batches from a queue, which a background thread fills."""
 
-import common  # the data, the model, the clock; below, tf is the 1.x API, on TensorFlow 2 as well
-from support import parse_training_flags, print_device, report, session_config, tf
+import common  # the data, the model, the timing
+from support import parse_training_flags, print_device, report, session_config, tf  # tf: 1.x API
 
 FLAGS = parse_training_flags(__doc__, "threads capacity")
 print_device()
+tf.reset_default_graph()  # If you run this in a notebook, nothing of an earlier run remains.
 tf.set_random_seed(FLAGS.seed)
 
-# 01 and 04 differ in the input: here as far as x, and below in how the loop gets it.
-with tf.name_scope("input"), tf.device("/cpu:0"):
+# 01 and 04 differ in the input: how x is made, and how the loop gets it.
+with tf.name_scope("input"), tf.device("/cpu:0"):  # Files are read on the CPU, not on a GPU.
     x_batch = common.read_batch(FLAGS.batch_size, FLAGS.read_latency_ms)
     queue = tf.FIFOQueue(FLAGS.capacity, [tf.float32], [x_batch.get_shape()])  # of whole batches
-    enqueue = queue.enqueue(x_batch)  # each run reads another batch, and waits for a place for it
-    runner = tf.train.QueueRunner(queue, [enqueue] * FLAGS.threads)  # a thread for each entry
-    tf.train.add_queue_runner(runner)  # to the collection in which start_queue_runners() looks
+    enqueue = queue.enqueue(x_batch)  # Reads a batch, and blocks until the queue has room for it.
+    runner = tf.train.QueueRunner(queue, [enqueue] * FLAGS.threads)  # one thread per list entry
+    tf.train.add_queue_runner(runner)  # so that start_queue_runners() finds it
     x = queue.dequeue(name="x")
     y_true = common.label(x)
 
 train_step, loss, accuracy = common.build_model(x, y_true)
 init = tf.global_variables_initializer()
 monitor = common.Monitor(FLAGS, "queue", queue.size())
-coord = tf.train.Coordinator(clean_stop_exception_types=())  # an early end of the data is an error
-tf.get_default_graph().finalize()  # from here on, adding an op is an error and not a leak
+# By default, the end of the data is a clean stop. Here the data has no end, so it's an error.
+coord = tf.train.Coordinator(clean_stop_exception_types=())
+tf.get_default_graph().finalize()  # From here on, adding an op by mistake is an error.
 
 
 def train(sess):
     print(f"accuracy before: {sess.run(accuracy):.3f}")
-    for step in monitor.steps(sess):
-        coord.raise_requested_exception()  # a reader's error, at once
+    for step in monitor.steps(sess):  # Step 0 isn't timed, because the first step is slow.
+        coord.raise_requested_exception()  # If a read has failed, this raises its error.
         _, loss_value = sess.run([train_step, loss])
         monitor.log(step, loss_value)
     print(f"accuracy after: {sess.run(accuracy):.3f}")
@@ -36,9 +38,9 @@ def train(sess):
 with tf.Session(config=session_config(FLAGS)) as sess:
     sess.run(init)
     threads = tf.train.start_queue_runners(sess, coord)
-    with coord.stop_on_exception():
+    with coord.stop_on_exception():  # Catches an error, saves it, and stops the threads.
         train(sess)
     coord.request_stop()
-    coord.join(threads)  # raises what came first: the reader's error, not the empty queue's
+    coord.join(threads)  # Raises the first error: that of the read, not that of the empty queue.
 
 report(monitor)

@@ -1,13 +1,13 @@
-"""What keeps the scripts short: TensorFlow's import, flags, the device, timings.
+"""What keeps the scripts short: TensorFlow's import, flags, the device, timings, the verdict.
 
-Nothing here knows the model.
+Nothing in this package knows the model.
 """
 
+from support.background import every_second
 from support.device import print_device
 from support.flags import parse_flags, parse_training_flags
 from support.report import report
-from support.tensorflow_api import session_config, tf
-from support.watching import every_second
+from support.tensorflow_api import session_config, tf, with_reader_threads
 
 __all__ = [
     "every_second",
@@ -17,4 +17,5 @@ __all__ = [
     "report",
     "session_config",
     "tf",
+    "with_reader_threads",
 ]

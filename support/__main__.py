@@ -1,9 +1,10 @@
-"""What the runs of 01 and 04 so far have shown: python -m support."""
+"""Prints a summary of the runs of 01 and 04 so far: python -m support"""
 
+from support import timings
 from support.flags import Parser
-from support.report import conclude
 
 parser = Parser(__doc__)
 parser.prog = "support"
 parser.add_shared("timings")
-conclude(parser.parse().timings)
+runs = timings.read(parser.parse().timings)
+print("\n".join(timings.summary(runs)) if runs else "There are no runs yet. Run 01 and 04.")

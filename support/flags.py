@@ -3,11 +3,12 @@
 import argparse
 import math
 import os
-import sys
 
-from support import process, timings
+from support import process
+from support.python import ROOT
 
-MOST_THREADS, MOST_CAPACITY = 64, 1000
+MAX_THREADS, MAX_CAPACITY = 64, 1000
+TIMINGS = os.path.join(ROOT, "timings.jsonl")
 
 
 def _within(convert, kind, lowest, highest):
@@ -26,65 +27,68 @@ def _within(convert, kind, lowest, highest):
 
 
 def whole(lowest, highest):
-    """An argparse type: a whole number within the two."""
+    """Returns an argparse type: a whole number within the two."""
     return _within(int, "whole number", lowest, highest)
 
 
 def real(lowest, highest):
-    """An argparse type: a number within the two."""
+    """Returns an argparse type: a number within the two."""
     return _within(float, "number", lowest, highest)
 
 
 def folder(text):
-    """An argparse type: a folder in which files can be made, or that can be made itself."""
-    there = os.path.abspath(text)
-    while text and not os.path.lexists(there):
-        there = os.path.dirname(there)
-    if not text:
-        problem = "it has no name"
-    elif not os.path.isdir(there):
-        problem = f"{there} is no folder"
-    elif not os.access(there, os.W_OK | os.X_OK):
-        problem = f"no permission to write to {there}"
-    else:
-        return text
-    raise argparse.ArgumentTypeError(f"takes a folder to write to, not '{text}': {problem}")
+    """argparse type: a folder, which is made if it doesn't exist."""
+    try:
+        os.makedirs(text, exist_ok=True)
+    except OSError as error:
+        problem = f"can't use the folder '{text}': {error.strerror}"
+        raise argparse.ArgumentTypeError(problem) from error
+    return text
+
+
+def file(text):
+    """argparse type: a file in a folder that exists."""
+    folder = os.path.dirname(os.path.abspath(text))
+    if not os.path.isdir(folder):
+        raise argparse.ArgumentTypeError(f"names a file in {folder}, which isn't a folder")
+    return text
 
 
 def _flag(help, type=str, default=None, metavar="N"):
-    """What Parser.add() takes, besides the name."""
+    """Returns the arguments of Parser.add(), besides the name."""
     return {"help": help, "type": type, "default": default, "metavar": metavar}
 
 
-# What several scripts have. Each names those that it wants.
+# Flags of several scripts. Each script names those that it has.
 SHARED = {
-    "steps": _flag("training steps", whole(1, 10**9), 5000),
-    "batch_size": _flag("examples in a batch", whole(1, 2**14), 128),
+    "steps": _flag("number of training steps", whole(1, 10**9), 5000),
+    "batch_size": _flag("number of examples in a batch", whole(1, 2**14), 128),
     "read_latency_ms": _flag(
-        "how long each read also waits, as for a slow disk (try 3)", real(0, 60000), 0
+        "latency of each read in ms, as with a slow disk; try 3", real(0, 60000), 0
     ),
     "threads": _flag(
-        "threads that fill the queue (try 4 with a slow disk)", whole(1, MOST_THREADS), 1
+        "number of reader threads that fill the queue; try 4 with a slow disk",
+        whole(1, MAX_THREADS),
+        1,
     ),
-    "capacity": _flag(
-        "elements that fit in the queue: scalars in 03, else batches", whole(1, MOST_CAPACITY), 5
+    "capacity": _flag("number of elements in a full queue", whole(1, MAX_CAPACITY), 5),
+    "refill": _flag("number of elements that each refill adds", whole(1, 1000), 6),
+    "dequeues": _flag("number of elements to dequeue", whole(1, 1000), 10),
+    "patience": _flag(
+        "seconds until 02 gives up; 0 means never",
+        real(0, 86400),
+        5,
     ),
-    "refill": _flag("elements that a refill brings", whole(1, 1000), 6),
-    "dequeues": _flag("elements to dequeue", whole(1, 1000), 10),
-    "patience": _flag("seconds to hang before giving up; 0: hang forever", real(0, 86400), 5),
-    "seed": _flag("the same seed draws the same numbers again", whole(0, 2**31 - 1), 0),
-    "data_dir": _flag("the folder of the files to read", default="data", metavar="DIR"),
-    "epochs": _flag("how often each example is read", whole(1, 10**6), 3),
-    "shuffle_examples": _flag(
-        "at least so many examples wait, of which the next one is drawn", whole(0, 10**7), 4096
-    ),
-    "log_dir": _flag("keep the graph and the loss there, for TensorBoard", folder, metavar="DIR"),
-    "timings": _flag("where runs are kept and compared", default=timings.DEFAULT, metavar="FILE"),
+    "seed": _flag("seed of the random numbers", whole(0, 2**31 - 1), 0),
+    "data_dir": _flag("folder of the files to read", default="data", metavar="DIR"),
+    "epochs": _flag("number of times that each example is read", whole(1, 10**6), 3),
+    "shuffle_examples": _flag("examples in the shuffle buffer", whole(0, 10**7), 4096),
+    "timings": _flag("file that saves and compares the runs", file, TIMINGS, "FILE"),
 }
 
 
 class Parser(argparse.ArgumentParser):
-    """Flags in one style: --lower_snake, not to be shortened, the default in the help text.
+    """Parser of flags in one style: --lower_snake, unabbreviated, with the default in the help.
 
     Args:
       doc: the script's docstring, for --help.
@@ -95,13 +99,13 @@ class Parser(argparse.ArgumentParser):
         super().__init__(description=doc, formatter_class=raw, allow_abbrev=False)
 
     def add(self, name, help, default=None, metavar="N", **options):
-        """Add a flag that takes a value; the arguments are those of add_argument()."""
+        """Add a flag that takes a value. The arguments are those of add_argument()."""
         if default is not None:
             help += " (default: %(default)s)"
         self.add_argument(name, help=help, default=default, metavar=metavar, **options)
 
     def add_shared(self, names, **defaults):
-        """Add flags of SHARED: a string of names, with spaces between; some other defaults."""
+        """Add flags of SHARED, whose names are in one string, with other defaults for some."""
         for name in names.split():
             options = dict(SHARED[name])
             if name in defaults:
@@ -109,23 +113,22 @@ class Parser(argparse.ArgumentParser):
             self.add("--" + name, **options)
 
     def parse(self):
-        """Read the command line. From here on the process ends as process.py says.
+        """Read the command line, and prepare the process as process.prepare() describes.
 
         Returns: a namespace with an attribute for each flag.
         """
-        if sys.stdout is sys.__stdout__:  # a notebook has streams and signals of its own
-            process.prepare()
+        process.prepare()
         return self.parse_args()
 
     def error(self, message):
         self.exit(2, f"{self.prog}: {message}. See --help.\n")
 
 
-TRAINING = "steps batch_size read_latency_ms seed log_dir timings"
+TRAINING = "steps batch_size read_latency_ms seed timings"
 
 
 def parse_training_flags(doc, names=""):
-    """Read the command line of a script that trains: parse_flags() of TRAINING and `names`."""
+    """Read the command line of a training script: parse_flags() with TRAINING and `names`."""
     return parse_flags(doc, names + " " + TRAINING)
 
 
@@ -133,11 +136,11 @@ def parse_flags(doc, names, **defaults):
     """Read a script's command line.
 
     Args:
-      doc: its docstring, for --help.
-      names: the flags of SHARED that it has, with spaces between.
-      defaults: those that it wants otherwise than SHARED has them.
+      doc: the script's docstring, for --help.
+      names: names of the flags of SHARED that it has, in one string.
+      defaults: defaults that differ from those in SHARED.
 
-    Returns: a namespace with an attribute for each of them.
+    Returns: a namespace with an attribute for each flag.
     """
     parser = Parser(doc)
     parser.add_shared(names, **defaults)

@@ -1,62 +1,71 @@
-"""How a script prints, and how it ends when it is stopped."""
+"""How a script prints, and how it ends when somebody stops it."""
 
 import contextlib
+import io
 import os
 import signal
+import subprocess
 import sys
-import tempfile
 
 
 def prepare():
-    """Let a script print each line at once, into a pipe too, and end at once when it is stopped."""
-    # A stream that the shell has closed, with 2>&- say, goes to nowhere. Else the next file to be
-    # opened would get its number, and what is printed.
-    number = 0
-    while number <= 2:
-        number = os.open(os.devnull, os.O_RDWR)
-    os.close(number)
-    # Python before 3.9 would keep back stderr, too, in a pipe.
-    sys.stdout, sys.stderr = _by_lines(1, sys.stdout), _by_lines(2, sys.stderr)
+    """Let a script print each line at once, also into a pipe, and end at once on Ctrl-C.
 
-    # Python's own handler waits for sess.run() to return, and that may take forever. The default
-    # action doesn't wait. SIGTERM and SIGHUP have it in Python, too.
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
-    if hasattr(signal, "SIGPIPE"):  # Windows has none
-        signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `| head -1` ends us as it does others
-        # The parent may ignore SIGCHLD. Then we couldn't tell how our own children ended.
-        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    A script that runs inside of IPython, a notebook, or a test keeps the streams and the signals of
+    that program.
+    """
+    interactive = hasattr(sys, "ps1") or sys.flags.interactive  # IPython sets sys.ps1, too
+    if interactive or sys.stdout is not sys.__stdout__ or sys.stdout is None:
+        return
+    sys.stdout, sys.stderr = _by_line(sys.stdout), _by_line(sys.stderr)
+    # Python's own handler would run only after sess.run() returns. The default action doesn't wait.
+    # If the parent process ignores the signal, we ignore it, too.
+    if signal.getsignal(signal.SIGINT) == signal.default_int_handler:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+    if hasattr(signal, "SIGPIPE"):  # Windows has none.
+        signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # So `| head -1` ends us without a traceback.
 
 
-def _by_lines(number, stream):
-    """The stream of this number, encoded as `stream` is, and flushed at the end of each line."""
-    encoding, errors = getattr(stream, "encoding", None), getattr(stream, "errors", None)
-    return open(number, "w", buffering=1, encoding=encoding, errors=errors, closefd=False)
+def _by_line(stream):
+    """Returns the stream with a flush after each line, and escapes for what it can't encode."""
+    options = {"errors": "backslashreplace", "line_buffering": True}
+    if stream is not None and hasattr(stream, "reconfigure"):
+        stream.reconfigure(**options)
+    elif stream is not None:  # Python 3.6
+        stream = io.TextIOWrapper(stream.buffer, stream.encoding, **options)
+    return stream
+
+
+# Reads stdin to its end, and prints what arrived unless it ends with a zero byte.
+_PRINT_UNLESS_TOLD = """
+import signal, sys
+signal.signal(signal.SIGINT, signal.SIG_DFL)
+text = sys.stdin.buffer.read()
+if not text.endswith(b"\\0"):
+    sys.stderr.buffer.write(text)
+"""
 
 
 @contextlib.contextmanager
-def stderr_kept_back():
-    """A context: what is written to stderr meanwhile, by C++ too, is shown only after an exception.
+def stderr_held_back():
+    """Context manager that hides what its body writes to stderr, also from C++, unless it fails.
 
-    Not after SystemExit, which says itself what is wrong.
+    Another process holds the text, so that it's also printed if this process aborts. After
+    SystemExit, nothing is printed, because its message says what is wrong.
     """
-    file = None
-    with contextlib.suppress(OSError):  # without a place for it, nothing is kept back
-        file = tempfile.TemporaryFile()  # noqa: SIM115
-    if file is None:
-        yield
-        return
+    command = [sys.executable, "-I", "-c", _PRINT_UNLESS_TOLD]
+    holder = subprocess.Popen(command, stdin=subprocess.PIPE)
     sys.stderr.flush()
     stderr = os.dup(2)
-    os.dup2(file.fileno(), 2)
+    os.dup2(holder.stdin.fileno(), 2)
+    end = b"\0"
     try:
         yield
     except Exception:
-        sys.stderr.flush()
-        file.seek(0)
-        os.write(stderr, file.read())
+        end = b""
         raise
     finally:
         sys.stderr.flush()
         os.dup2(stderr, 2)
         os.close(stderr)
-        file.close()
+        holder.communicate(end)

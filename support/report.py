@@ -1,77 +1,92 @@
-"""What a training script says at its end, and what `make run` says at its own."""
+"""What a training script prints at its end."""
 
-from support import rule, timings
+from support import prediction, timings
 from support.device import cores, cpu, device
 from support.tensorflow_api import tf
+from support.verdict import verdict
 
 
 def report(monitor):
-    """Print how the run went, keep its time, compare the runs made so far.
+    """Print how the run went, save its time, and compare the runs so far.
 
     Args:
       monitor: the common.Monitor of its training loop.
     """
-    flags, variant = monitor.flags, monitor.variant
-    names = ("steps", "batch_size", "read_latency_ms", "threads", "capacity")
-    run = {name: getattr(flags, name, None) for name in names}
-    if run["threads"]:
-        variant += f", threads {run['threads']}, capacity {run['capacity']}"
-    run.update(variant=variant, tensorflow=tf.__version__, device=device(), cpu=cpu())
-    run.update(seconds=monitor.clock.seconds, cpu_seconds=monitor.clock.cpu_seconds)
-    run.update(fetching_seconds=monitor.fetching.seconds or None, busy=monitor.busy)
-    looks = monitor.occupancy
-    run["empty"] = looks.count(0) / len(looks) if looks else None
-    runs = timings.read(flags.timings) + [run]
+    flags, run = monitor.flags, run_of(monitor)
+    if not run["steps"]:
+        print("No step was timed, so there is nothing to compare.")
+        return
+    runs = [*timings.read(flags.timings), run]
     timings.append(flags.timings, run)
-
-    print(f"time: {run['seconds']:.2f} s for {flags.steps} steps")
-    if flags.steps < 20 * (run["capacity"] or 0):
-        print("Some of the batches were in the queue before the clock started: take more steps.")
-    if looks:
-        print(occupancy_line(looks, flags.capacity))
+    print(f"time: {run['seconds']:.2f} s for {run['steps']} steps")
+    if monitor.queue_sizes:
+        print(queue_line(monitor.queue_sizes, flags.capacity))
+        if run["steps"] < 20 * flags.capacity:
+            print("Some of these batches were in the queue before the training. Take more steps.")
     print()
-    print("\n".join(timings.table(runs, flags.timings)))
-    feed_dict_runs = timings.of_variant(timings.comparable(runs), "feed_dict")
-    if variant == "feed_dict":
-        lines = [rule.predicted(feed_dict_runs, cores())]
-    else:
-        lines = rule.verdict(run, feed_dict_runs, cores())
+    lines = timings.table(runs)
+    feed_dict_runs = timings.by_variant(timings.comparable(runs)).get("feed_dict", [])
+    lines += compared(run, timings.counted(feed_dict_runs), cores())
     print("\n".join(lines))
 
 
-def occupancy_line(occupancy, capacity):
-    """How full the queue was, in words.
+def run_of(monitor):
+    """Returns a run as timings.append() takes it."""
+    flags, sizes, usage = monitor.flags, monitor.queue_sizes, monitor.usage
+    names = ("batch_size", "read_latency_ms", "threads", "capacity")
+    run = {name: getattr(flags, name, None) for name in names}
+    run["work"] = f"{flags.work} {flags.work_ms:g} ms" if hasattr(flags, "work") else None
+    variant = monitor.variant
+    if run["threads"]:
+        variant += f", threads {run['threads']}, capacity {run['capacity']}"
+    run.update(variant=variant, tensorflow=tf.__version__, device=device(), cpu_name=cpu())
+    run.update(steps=monitor.steps_done, seconds=monitor.clock.seconds)
+    run.update(cpu_seconds=monitor.clock.cpu_seconds, cpu=usage.cpu, others=usage.others)
+    run.update(gpu=usage.gpu, fetching_seconds=monitor.fetching.seconds or None)
+    run["empty"] = sizes.count(0) / len(sizes) if sizes else None
+    run["full"] = sizes.count(flags.capacity) / len(sizes) if sizes else None
+    return run
+
+
+def queue_line(sizes, capacity):
+    """Returns how full a queue was, as text.
 
     Args:
-      occupancy: how many batches waited, at each look; at least one.
-      capacity: how many fit.
+      sizes: samples of the queue's size, at least one.
+      capacity: number of batches that the queue can hold.
     """
-    looks = len(occupancy)
+    n = len(sizes)
     return (
-        f"queue: on average {sum(occupancy) / looks:.1f} of {capacity} batches waiting; "
-        f"empty at {occupancy.count(0) / looks:.0%} of {looks} looks"
+        f"queue: {sum(sizes) / n:.1f} of {capacity} batches on average, empty in "
+        f"{sizes.count(0) / n:.0%} of {n} samples, full in {sizes.count(capacity) / n:.0%}"
     )
 
 
-def conclude(path):
-    """Print the tables of the newest runs without and with a wait, and what the queue saved.
+def compared(run, feed_dict_runs, n_cores):
+    """Returns what a run says about queues, as lines of text.
+
+    With feed_dict, it predicts the time with a queue. Otherwise, it compares the run with that
+    prediction, and names the bottleneck if the run sampled a queue.
 
     Args:
-      path: the file of the runs.
+      run: as timings.append() takes it.
+      feed_dict_runs: runs with the same settings, if there are any.
+      n_cores: number of CPU cores that they could use.
     """
-    runs, lines = timings.read(path), []
-    for waits in (False, True):
-        of_queue = [
-            number
-            for number, run in enumerate(runs, 1)
-            if run["threads"] and bool(run["read_latency_ms"]) == waits
+    terms = prediction.terms(feed_dict_runs, n_cores, run["threads"] or 1)
+    lines = []
+    if terms:
+        _, ms = prediction.largest(terms)
+        if run["variant"] == "feed_dict":
+            step_ms = timings.step_ms(feed_dict_runs)
+            ratio = f"That's {1 - ms / step_ms:.0%} less than with feed_dict, {step_ms:.2f} ms."
+        else:
+            ratio = f"This run took {timings.step_ms([run]) / ms:.2f} times that."
+        lines += [
+            f"Prediction: with a queue, a training step takes {ms:.2f} ms, the largest of",
+            *(f"  {term_ms:6.2f} ms  {name}" for name, term_ms in terms.items()),
+            ratio,
         ]
-        alike = timings.comparable(runs[: of_queue[-1]]) if of_queue else []
-        fed = timings.of_variant(alike, "feed_dict")
-        if fed:
-            print("\n".join([*timings.table(alike, path), ""]))
-            latency = f"where reads wait for {alike[-1]['read_latency_ms']:g} ms" if waits else ""
-            lines.append(
-                f"Seen {latency or 'without a wait'}: " + rule.seen(alike[-1], fed, cores())
-            )
-    print("\n".join(lines) or "Nothing to compare yet: run 01 and 04.")
+    if run["empty"] is not None:
+        lines += verdict(run)
+    return lines

@@ -1,88 +1,82 @@
-"""The file of runs made so far, a line of JSON for each, and the table that compares them."""
+"""The saved runs, one line of JSON each, and the table that compares them."""
 
 import json
 import os
-import shlex
 import sys
 from statistics import median
 
-from support.python import ROOT
+from support.verdict import DISTURBED, disturbed
 
-DEFAULT = os.path.join(ROOT, "timings.jsonl")
+# Runs that differ in one of these aren't compared. The seed isn't one of them, because it changes
+# the numbers that are drawn and not the work.
+SETTINGS = ("tensorflow", "device", "cpu_name", "steps", "batch_size", "read_latency_ms", "work")
 
-# Runs that differ in one of these are not compared. The seed isn't one: it changes the
-# numbers that are drawn, not the work.
-SETTINGS = ("tensorflow", "device", "cpu", "steps", "batch_size", "read_latency_ms")
-
-# As the article tells it: TensorFlow 1.0.0, GTX Titan X.
-ARTICLE = {"steps": 5000, "batch_size": 128, "device": "GPU"}
-ARTICLE_FEED_DICT = dict(ARTICLE, seconds=18.0, busy=0.31)
-ARTICLE_QUEUE = dict(ARTICLE, seconds=11.5, busy=0.43)
-
-SCRIPTS = {"feed_dict": "01_feed_dict_baseline.py", "queue": "04_queue_pipeline_training.py"}
+# The article's numbers: TensorFlow 1.0.0 on a GTX Titan X.
+ARTICLE = {"steps": 5000, "batch_size": 128, "read_latency_ms": 0, "work": None}
+ARTICLE_FEED_DICT = dict(ARTICLE, device="GPU", others=0, seconds=18.0, gpu=0.31)
+ARTICLE_QUEUE = dict(ARTICLE_FEED_DICT, seconds=11.5, gpu=0.43)
 
 # ------------------------------------------------------------------ the file
 
 
 def append(path, run):
-    """Add a run to the file. A file that can't be written costs a warning.
+    """Add a run to the file. If the file can't be written, it costs only a warning.
 
     Args:
       path: the file.
-      run: {"variant": where the input came from, "seconds", the SETTINGS, "threads" and
-        "capacity" of the queue, "busy": 0 to 1, "empty": at what share of the looks no batch
-        waited in the queue, "fetching_seconds": how long the training thread itself took to fetch
-        its input}. The last five figures are None where there are none. "cpu_seconds": of CPU
-        time, on all cores together.
+      run: a dict of the SETTINGS and
+        "variant": the input, for example "feed_dict";
+        "seconds": the time of all its steps;
+        "cpu_seconds": the CPU time of this process, summed over all cores;
+        "fetching_seconds": how long the training thread fetched batches; None if nothing timed it;
+        "threads", "capacity": of the queue; None without one;
+        (the setting "work" is what a Python generator does for each batch; None without one);
+        "empty", "full": the share of the samples in which the queue was so; None without samples;
+        "cpu", "others", "gpu": as in device.Usage.
     """
-    # One write of one line: two scripts that end at once can't mix theirs. The line break
-    # comes first: after a torn line it starts a new one.
+    # A single write can't be mixed up with that of another script. The line break comes first, so
+    # that a line that was cut off before doesn't swallow this one.
     line = "\n" + json.dumps(run, sort_keys=True)
     try:
         file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
-        try:
-            os.write(file, line.encode("ascii"))
-        finally:
-            os.close(file)
+        os.write(file, line.encode("ascii"))
+        os.close(file)
     except OSError as error:
-        print(f"Warning: this run's time is not kept: {error}", file=sys.stderr)
+        print(f"Warning: this run's time isn't saved: {error}", file=sys.stderr)
 
 
 def read(path):
-    """The runs in the file, oldest first. Lines that are no runs cost one warning."""
-    try:
-        with open(path, encoding="ascii", errors="replace") as file:
-            lines = [line for line in file if line.strip()]
-    except FileNotFoundError:
+    """Returns the runs in the file, oldest first. Lines that can't be used cost one warning."""
+    if not os.path.isfile(path):  # A device might have no end.
         return []
-    except OSError as error:
-        print(f"Warning: earlier times can't be read: {error}", file=sys.stderr)
-        return []
+    with open(path, encoding="ascii", errors="replace") as file:
+        lines = [line for line in file if line.strip()]
     runs = [run for run in map(_parse, lines) if run]
     if len(runs) < len(lines):
-        damaged = len(lines) - len(runs)
-        text = f"Warning: {damaged} of {len(lines)} lines of {path} are damaged and left out."
-        print(text, file=sys.stderr)
+        print(
+            f"Warning: {len(lines) - len(runs)} of {len(lines)} lines of {path} are damaged, or "
+            "from another version of the scripts. To start over, delete that file.",
+            file=sys.stderr,
+        )
     return runs
 
 
 def _parse(line):
-    """The run that a line tells of, or None."""
+    """Returns the run in a line, or None."""
+    names = "threads capacity empty full cpu cpu_seconds fetching_seconds gpu variant".split()
     try:
         run = json.loads(line)
-        busy, fetching = run["busy"], run["fetching_seconds"]
-        sound = run["seconds"] > 0 and (busy is None or busy >= 0) and run["variant"] + ""
-        sound = sound and (fetching is None or (fetching >= 0 and run["cpu_seconds"] >= 0))
-        return run if sound and all(name in run for name in (*SETTINGS, "threads")) else None
+        sound = run["seconds"] > 0 and run["steps"] > 0 and run["others"] >= 0
+        return run if sound and all(name in run for name in (*SETTINGS, *names)) else None
     except (ValueError, TypeError, KeyError, RecursionError):
         return None
 
 
-# ------------------------------------------------------------------ the table
+# ------------------------------------------------------------------ groups of runs
 
 
 def comparable(runs):
-    """The runs that have the settings of the last one, in order.
+    """Returns the runs with the settings of the last one, in order.
 
     Args:
       runs: as read() returns them, at least one.
@@ -90,53 +84,82 @@ def comparable(runs):
     return [run for run in runs if all(run[name] == runs[-1][name] for name in SETTINGS)]
 
 
-def step_ms(run):
-    """How long a step of a run took, in ms."""
-    return 1000 * run["seconds"] / run["steps"]
+def by_variant(runs):
+    """Returns {variant: its runs}, sorted by the variant's name."""
+    names = sorted({run["variant"] for run in runs})
+    return {name: [run for run in runs if run["variant"] == name] for name in names}
 
 
-def change(seconds, before):
-    """How much more or less time that is, as text: "-36%"."""
-    return f"{round(100 * (seconds / before - 1)):+d}%"
+def counted(runs):
+    """Returns the runs that other programs didn't disturb; all of them if all were disturbed."""
+    return [run for run in runs if not disturbed(run)] or runs
 
 
-def of_variant(runs, variant):
-    """The runs of one variant, in order."""
-    return [run for run in runs if run["variant"] == variant]
+def step_ms(runs):
+    """Returns the time of one training step in ms, the median of runs with as many steps each."""
+    return 1000 * median(run["seconds"] for run in runs) / runs[0]["steps"]
 
 
-def table(runs, path):
-    """Compare the last of the runs with those of the same settings.
+def change(ms, before):
+    """Returns how much more or less time that is, as text: "-36%"."""
+    return f"{round(100 * (ms / before - 1)):+d}%"
+
+
+# ------------------------------------------------------------------ the table
+
+
+def table(runs):
+    """Returns a comparison of the last of the runs with those of the same settings, as lines.
 
     Args:
       runs: as in comparable().
-      path: the file they are kept in.
-
-    Returns: a list of lines.
     """
     last, shown = runs[-1], comparable(runs)
-    variants = sorted({run["variant"] for run in shown})
-    baseline = of_variant(shown, "feed_dict")
-    rows = [["", "runs", "time", "ms/step", "examples/s", "busy", "change"]]
-    rows += [_row(name, of_variant(shown, name), baseline) for name in variants]
-    rows.append(_row("the article's feed_dict", [ARTICLE_FEED_DICT], [ARTICLE_FEED_DICT]))
-    rows.append(_row("the article's queue", [ARTICLE_QUEUE], [ARTICLE_FEED_DICT]))
-    lines = [
-        f"TensorFlow {last['tensorflow']}, {last['device']}, {last['steps']} steps of "
-        f"{last['batch_size']}, read latency {last['read_latency_ms']:g} ms:",
-        *aligned(rows),
-        "(Medians. Change: of time, against feed_dict. The article: TensorFlow 1.0.0, 5000",
-        "steps of 128, GTX Titan X.)",
+    groups = by_variant(shown)
+    rows = [["", "runs", "time", "ms/step", "examples/s", "utilization", "change"]]
+    rows += [_row(name, group, groups.get("feed_dict")) for name, group in groups.items()]
+    notes = ["(Medians. change: of the time, compared with feed_dict.)"]
+    if all(last[name] == value for name, value in ARTICLE.items()):
+        rows.append(_row("the article's feed_dict", [ARTICLE_FEED_DICT], None))
+        rows.append(_row("the article's queue", [ARTICLE_QUEUE], [ARTICLE_FEED_DICT]))
+        notes.append("(The article: TensorFlow 1.0.0 on a GTX Titan X.)")
+    if any(map(disturbed, shown)):
+        left_out = sum(len(group) - len(counted(group)) for group in groups.values())
+        notes.append(f"* Other programs used more than {DISTURBED:.0%} of the CPU.")
+        notes += [f"Such runs that aren't in the medians: {left_out}."] * bool(left_out)
+    if len(runs) > len(shown):
+        notes.append(f"{len(runs) - len(shown)} of {len(runs)} saved runs have other settings.")
+    title = (
+        f"TensorFlow {last['tensorflow']}, {last['device']}, {last['steps']} steps, batches of "
+        f"{last['batch_size']}, {_input_of(last)}:"
+    )
+    return [title, *aligned(rows), *notes]
+
+
+def _input_of(run):
+    latency = f"read latency {run['read_latency_ms']:g} ms"
+    return f"generator {run['work']}" if run["work"] else latency
+
+
+def _row(name, group, feed_dict):
+    group = counted(group)
+    run, ms = group[0], step_ms(group)
+    share = "gpu" if run["device"].startswith("GPU") else "cpu"
+    shares = [run[share] for run in group if run[share] is not None]
+    compare = feed_dict and name != "feed_dict"
+    return [
+        name + ("*" if disturbed(run) else ""),
+        str(len(group)),
+        f"{ms * run['steps'] / 1000:.2f} s",
+        f"{ms:.2f}",
+        f"{1000 * run['batch_size'] / ms:,.0f}",
+        f"{share.upper()} " + (f"{median(shares):.0%}" if shares else "?"),
+        change(ms, step_ms(counted(feed_dict))) if compare else "",
     ]
-    lines += _pairs(last["variant"], shown)
-    others = len(runs) - len(shown)
-    if others:
-        lines.append(f"Not shown, for other settings: {others} of the {len(runs)} runs.")
-    return lines + _what_is_missing(variants, last, path)
 
 
 def aligned(rows):
-    """Rows of cells, which are text, as lines: the first column to the left, the others right."""
+    """Returns rows of text cells as lines, with the first column left-aligned."""
     widths = [max(map(len, column)) for column in zip(*rows)]
     return [
         "  ".join(
@@ -146,44 +169,18 @@ def aligned(rows):
     ]
 
 
-def _row(name, group, baseline):
-    run, seconds = group[0], median(run["seconds"] for run in group)
-    busy = [run["busy"] for run in group if run["busy"] is not None]
-    changed = ""
-    if baseline and baseline != group:
-        changed = change(seconds, median(run["seconds"] for run in baseline))
-    return [
-        name,
-        str(len(group)),
-        f"{seconds:.2f} s",
-        f"{step_ms(dict(run, seconds=seconds)):.2f}",
-        f"{run['steps'] * run['batch_size'] / seconds:,.0f}",
-        run["device"][:3] + (f" {median(busy):.0%}" if busy else " ?"),
-        changed,
-    ]
+def summary(runs):
+    """Returns a table of the medians for each read latency or generator, as lines.
 
+    For each of them, the other settings are those of its last run.
 
-def _pairs(variant, runs):
-    """The ratios of runs of a variant to the feed_dict run right before each: a line, or none."""
-    ratios = [
-        run["seconds"] / before["seconds"]
-        for before, run in zip(runs, runs[1:])
-        if (before["variant"], run["variant"]) == ("feed_dict", variant)
-    ]
-    if variant == "feed_dict" or len(ratios) < 2:
-        return []
-    return [
-        f"Pair by pair, {variant} took {median(ratios):.2f} of feed_dict's time "
-        f"({min(ratios):.2f} to {max(ratios):.2f}, {len(ratios)} pairs)."
-    ]
-
-
-def _what_is_missing(variants, last, path):
-    """What to run for a comparison, if there is none yet: a list of lines."""
-    for missing, script in SCRIPTS.items():
-        if missing not in variants and (missing == "feed_dict" or len(variants) == 1):
-            line = f"To compare, run {script} --steps {last['steps']} "
-            line += f"--batch_size {last['batch_size']} "
-            line += f"--read_latency_ms {last['read_latency_ms']:g}"
-            return [line + (f" --timings {shlex.quote(path)}" if path != DEFAULT else "")]
-    return []
+    Args:
+      runs: as in comparable().
+    """
+    rows = [["Summary, medians:", "input", "ms/step", "change"]]
+    for kind in sorted({_input_of(run) for run in runs}):
+        groups = by_variant(comparable([run for run in runs if _input_of(run) == kind]))
+        for name, group in groups.items():
+            row = _row(name, group, groups.get("feed_dict"))
+            rows.append([row[0], kind, row[3], row[6]])
+    return aligned(rows)

@@ -4,14 +4,13 @@ the reader's own timings, and from another directory."""
 import io
 import math
 import os
-import re
 import runpy
 import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
-from multiprocessing.pool import ThreadPool
 from pathlib import Path
 from unittest import mock
 
@@ -49,8 +48,8 @@ class Copy:
         self.timings = self.folder / "timings.jsonl"
         for path in ROOT.glob("*.py"):
             shutil.copy(str(path), str(self.folder))
-        for package in ("support", "going_further"):
-            unwanted = shutil.ignore_patterns("__pycache__", "measured")
+        for package in ("support", "going_further", "benchmarks"):
+            unwanted = shutil.ignore_patterns("__pycache__", "results")
             shutil.copytree(str(ROOT / package), str(self.folder / package), ignore=unwanted)
 
     def append(self, name, code):
@@ -62,9 +61,8 @@ class Copy:
         return [sys.executable, str(self.folder / SCRIPTS[script])] + [str(flag) for flag in flags]
 
     def module(self, name, *flags):
-        """The command for a module of going_further; it needs cwd=str(folder)."""
-        command = [sys.executable, "-m", "going_further." + name]
-        return command + [str(flag) for flag in flags]
+        """The command that runs a module; it needs cwd=str(folder)."""
+        return [sys.executable, "-m", name] + [str(flag) for flag in flags]
 
     def start(self, command, env=None, **options):
         """Start a command in a process group of its own."""
@@ -86,7 +84,7 @@ class Copy:
         return self.finish(self.start(self.command(script, *flags), **options))
 
     def run_module(self, name, *flags, **options):
-        """Run a module of going_further to its end, in the copy's folder."""
+        """Run a module to its end, in the copy's folder."""
         return self.finish(self.start(self.module(name, *flags), cwd=str(self.folder), **options))
 
     def python(self, code, *args, **options):
@@ -124,14 +122,54 @@ def executable(path, code):
     return path
 
 
-def run_here(path, *flags, limit=LIMIT, **names):
-    """Run a script here, which finds some names defined. Returns: its globals.
+class Hangs(Exception):  # noqa: N818
+    """A script stays blocked in one call of TensorFlow, or in a join()."""
 
-    It has a thread of its own, since it may hang: then multiprocessing.TimeoutError is raised.
+
+def run_here(path, *flags, **names):
+    """Run a script in a thread of this process, which finds some names defined.
+
+    Returns: the script's globals. Raises: Hangs, or what the script raises.
     """
+    result, error, last, since = [], [], None, time.monotonic()
+
+    def run():
+        try:
+            result.append(runpy.run_path(str(path), names))
+        except BaseException as raised:
+            error.append(raised)
+
     argv, stdout = [str(path), *map(str, flags)], io.StringIO()
-    with mock.patch("sys.argv", argv), mock.patch("sys.stdout", stdout), ThreadPool(1) as pool:
-        return pool.apply_async(runpy.run_path, [str(path), names]).get(limit)
+    with mock.patch("sys.argv", argv), mock.patch("sys.stdout", stdout):
+        thread = threading.Thread(target=run, daemon=True)
+        thread.start()
+        while thread.is_alive():
+            thread.join(0.05)
+            call = blocking_call(sys._current_frames().get(thread.ident))
+            if call is None or call != last:
+                last, since = call, time.monotonic()
+            if time.monotonic() - since > 3:  # Each call of these scripts takes a few ms.
+                raise Hangs
+    if error:
+        raise error[0]
+    return result[0]
+
+
+def blocking_call(frame):
+    """What identifies the call in which a thread may be blocked; None without one.
+
+    Args:
+      frame: the thread's innermost frame.
+    """
+    innermost = frame
+    while frame is not None:
+        code = frame.f_code
+        if code.co_filename.endswith("coordinator.py") and code.co_name == "join":
+            return id(frame)  # It calls Thread.join() again and again.
+        frame = frame.f_back
+    # sess.run() ends in one of these two; the second one is that of 1.0.0.
+    runs = innermost and innermost.f_code.co_name in ("_call_tf_sessionrun", "_run_fn")
+    return (id(innermost), innermost.f_lasti) if runs else None
 
 
 @pytest.fixture
@@ -139,7 +177,7 @@ def copy(tmp_path):
     return Copy(tmp_path)
 
 
-# Runs a script to its end, and tells how much memory it had resident at most (in KiB on Linux).
+# Runs a script to its end, and prints its peak resident memory (in KiB on Linux).
 PEAK = """
 import resource, runpy, sys
 sys.argv = sys.argv[1:]
@@ -150,19 +188,14 @@ print("PEAK", resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 
 @pytest.fixture(scope="session")
 def trained(tmp_path_factory):
-    """Stdout of 01, then of 04 with the flags that 01 advises; their timings; their peak memory."""
+    """Stdout of 01 and of 04, the timings that they save, and their peak memory."""
     copy = Copy(tmp_path_factory.mktemp("trained"))
-    outputs, flags = {"peak_mib": {}}, ["--steps", 200]
+    outputs = {"peak_mib": {}}
     for script in ("01", "04"):
-        status, stdout, stderr = copy.python(PEAK, copy.folder / SCRIPTS[script], *flags)
+        status, stdout, stderr = copy.python(PEAK, copy.folder / SCRIPTS[script], "--steps", 200)
         assert (status, stderr) == (0, "")
         outputs[script], _, peak = stdout.partition("PEAK ")
         outputs["peak_mib"][script] = int(peak) / 1024
-        advice = re.search(r"^To compare, run (\d\d)\S+ (--.*)$", outputs[script], re.M)
-        assert bool(advice) == (script == "01")
-        if advice:
-            assert advice.group(1) == "04"
-            flags = advice.group(2).split()
     outputs["timings"] = copy.timings.read_text()
     return outputs
 

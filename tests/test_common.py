@@ -103,60 +103,81 @@ def test_model_against_numpy():
 
 
 class Session:
-    """A session of a queue: 3 batches wait, then 0, then 1. Each fourth look fails."""
+    """A session whose queue has 3 batches, then 0, then 1. Each fourth sample fails."""
 
     graph = None
 
     def __init__(self):
-        self.looks = itertools.cycle([3, 0, 1, None])
+        self.sizes = itertools.cycle([3, 0, 1, None])
 
     def run(self, fetches):
-        waiting = next(self.looks)
-        if waiting is None:
+        size = next(self.sizes)
+        if size is None:
             raise RuntimeError("Attempted to use a closed Session.")
-        return waiting
+        return size
 
 
-def monitor(steps=4, waiting=None):
-    return common.Monitor(SimpleNamespace(steps=steps, log_dir=None), "queue", waiting)
+def monitor(steps=4, queue_size=None):
+    return common.Monitor(SimpleNamespace(steps=steps), "queue", queue_size)
 
 
-def test_clock():
-    with common.Clock() as clock:
-        time.sleep(0.2)
-    assert 0.2 <= clock.seconds < 10
-    assert 0 <= clock.cpu_seconds < clock.seconds
-    with clock:
-        end = time.process_time() + 0.2
-        while time.process_time() < end:
-            pass
-    assert 0.2 <= clock.cpu_seconds < 10
+@pytest.fixture
+def clock(monkeypatch):
+    """Stands in for the clocks: {"now": seconds, "cpu": CPU seconds}, which the test advances."""
+    values = {"now": 0.0, "cpu": 0.0}
+    monkeypatch.setattr(common, "time", SimpleNamespace(
+        perf_counter=lambda: values["now"], process_time=lambda: values["cpu"]
+    ))  # fmt: skip
+    return values
 
 
-def test_monitor_times_the_loop_but_not_the_first_step():
+def test_clock_adds_up_its_bodies(clock):
+    measured = common.Clock()
+    for _ in range(2):
+        clock["now"] += 100
+        with measured:
+            clock["now"] += 2
+            clock["cpu"] += 3
+    assert (measured.seconds, measured.cpu_seconds) == (4, 6)
+
+
+def test_monitor_times_the_steps_but_not_the_first_one(clock):
     watch, steps = monitor(), []
     for step in watch.steps(Session()):
         steps.append(step)
         with watch.fetching:
-            time.sleep(0.1 if step else 2)
+            clock["now"] += 1 if step else 100
+        clock["now"] += 2
     assert steps == [0, 1, 2, 3, 4]
-    assert 0.4 <= watch.fetching.seconds <= watch.clock.seconds < 2
-    assert 0 <= watch.busy < 1
-    assert watch.occupancy == []  # there is no queue
+    assert (watch.fetching.seconds, watch.clock.seconds, watch.steps_done) == (4, 12, 4)
+    assert watch.queue_sizes == []  # There is no queue.
 
 
-def test_monitor_looks_at_the_queue_while_the_loop_runs_and_no_longer():
-    tqdm(disable=True)  # the first one starts a thread of its own, which stays
-    threads = set(threading.enumerate())
-    watch, deadline = monitor(waiting="waiting"), time.monotonic() + 60
+@pytest.mark.parametrize("leave_after_log", [True, False])
+def test_monitor_counts_the_steps_of_a_loop_that_is_left_early(clock, leave_after_log):
+    watch = monitor(steps=100)
     for step in watch.steps(Session()):
-        if step == 0:  # it isn't timed
+        clock["now"] += 2
+        if leave_after_log:
+            watch.log(step, 0.25)
+        if step == 10:
+            break
+    assert watch.clock.seconds == 20
+    assert watch.steps_done == (10 if leave_after_log else 9)  # Was step 10 done? Nothing says so.
+
+
+def test_monitor_samples_the_queue_while_the_loop_runs_and_no_longer():
+    tqdm(disable=True)  # The first one starts a thread of its own, which stays.
+    threads = set(threading.enumerate())
+    watch, deadline = monitor(queue_size="size"), time.monotonic() + 60
+    for step in watch.steps(Session()):
+        if step == 0:  # It isn't timed.
             time.sleep(0.5)
-            assert watch.occupancy == []
-        while step and len(watch.occupancy) < 3 * step and time.monotonic() < deadline:
+            assert watch.queue_sizes == []
+        while step and len(watch.queue_sizes) < 3 * step and time.monotonic() < deadline:
             time.sleep(0.01)
-    assert watch.occupancy[:12] == [3, 0, 1] * 4
-    assert set(threading.enumerate()) <= threads  # some of other tests may have ended
+    assert watch.queue_sizes[:12] == [3, 0, 1] * 4
+    assert set(threading.enumerate()) <= threads  # Threads of other tests may have ended.
 
 
 @pytest.mark.parametrize("steps, logged", [(5000, 11), (1, 2), (25, 9)])

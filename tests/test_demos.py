@@ -22,7 +22,7 @@ def test_02_hangs_visibly_and_gives_up(demos):
     stdout, stderr = demos["02"]
     assert elements_left(stderr) == ["2", "1", "0"]
     assert re.findall(HANGING, stdout) == [("1", "0"), ("2", "0")]
-    assert "Gave up. A dequeue from an empty queue waits" in stdout
+    assert "Gave up. A dequeue from an empty queue blocks" in stdout
 
 
 def test_02_gives_up_with_hardly_any_patience(copy):
@@ -34,9 +34,9 @@ def test_02_gives_up_with_hardly_any_patience(copy):
 
 def test_02_is_blocked_until_somebody_enqueues(copy):
     script = copy.folder / SCRIPTS["02"]
-    enqueues = "def hanging(seconds):\n    if seconds == 3:\n        sess.run(enqueue)\n"
-    before, after = script.read_text().split("def hanging(seconds):\n")
-    script.write_text(before + enqueues + after)
+    source, line = script.read_text(), "    return f"
+    assert source.count(line) == 1
+    script.write_text(source.replace(line, "    seconds == 3 and sess.run(enqueue)\n" + line))
     status, stdout, stderr = copy.run("02", "--patience", 60)
     assert status == 0, stderr
     assert re.findall(HANGING, stdout)[:2] == [("1", "0"), ("2", "0")]
@@ -52,13 +52,14 @@ def test_03_counts_what_it_prints(demos):
     generated = [value for _, values in calls for value in values.split()]
     assert dequeued == generated[:10]  # in order, none dropped
 
-    question, answer = stdout.split("\nThreads: MainThread, runner, closer.\n")
-    assert question.endswith("\nHow many times is the generator called?")
-    assert answer.startswith("Answer, counted in this run: 3 times.\n")
-    # When a call comes depends on the threads: what is said is the earliest moment. (The lines of
-    # tf.Print don't show it: two threads print them.)
+    question, answer = stdout.split("\nBackground threads that were started: 2\n")
+    assert question.endswith(" How many times does the generator run?")
+    assert answer.startswith("Answer: the generator ran 3 times (counted).\n")
+    # The moment of a call depends on the threads, so the script computes the earliest one. (The
+    # lines of tf.Print don't show it, because two threads print them.)
     moments = [f"  call {call} after dequeue {n}\n" for call, n in ((1, 0), (2, 3), (3, 9))]
-    assert answer.endswith("at the earliest:\n" + "".join(moments) + "Threads: MainThread.\n")
+    end = "Background threads that still run: 0\n"
+    assert answer.endswith("(computed) are:\n" + "".join(moments) + end)
 
 
 # Capacity, refill, dequeues, calls: a refill that ends as the queue gets full, one of a single
@@ -99,7 +100,7 @@ def test_03_ends_by_an_error_that_comes_after_the_last_dequeue(tmp_path):
     assert source.count(call) == 1
     (tmp_path / "03.py").write_text(source.replace(call, "third_fails(calls)"))
     with pytest.raises(tf.errors.InvalidArgumentError, match="the disk is on fire"):
-        run_here(tmp_path / "03.py", "--dequeues", 9, limit=20, third_fails=third_fails)
+        run_here(tmp_path / "03.py", "--dequeues", 9, third_fails=third_fails)
 
 
 # What tf.Print prints. Two threads that print at once may share a line.

@@ -1,6 +1,5 @@
 """The pages' commands, files and flags exist; their code runs; they show what is printed."""
 
-import json
 import re
 import subprocess
 import sys
@@ -9,20 +8,17 @@ import numpy as np
 import pytest
 
 from conftest import ROOT, SCRIPTS
-from support import tf, timings
+from support import tf
 
 pytestmark = pytest.mark.xdist_group("scripts")  # which share runs
 
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted(ROOT.glob("docs/*.md"))]
 README = PAGES[0].read_text()
-INSTALLING = (ROOT / "docs" / "installing.md").read_text()
 MAKEFILE = (ROOT / "Makefile").read_text()
 
 
-def test_pages_are_short_and_reached_from_the_readme():
-    assert README.count("\n") <= 300
+def test_pages_are_reached_from_the_readme():
     for page in PAGES[1:]:
-        assert page.read_text().count("\n") <= 350, page
         assert f"]({page.relative_to(ROOT)})" in README, page
 
 
@@ -38,8 +34,8 @@ def test_what_is_named_exists(page):
         target = page.parent / path if path else page
         assert target.exists(), link
         assert not anchor or anchor in anchors(target.read_text()), link
-    for name in re.findall(r"-m\s+going_further\.([\w.]+\w)", text):
-        place = ROOT / "going_further" / name.replace(".", "/")
+    for name in re.findall(r"-m\s+((?:going_further|benchmarks)[\w.]*\w)", text):
+        place = ROOT / name.replace(".", "/")
         assert place.with_suffix(".py").exists() or (place / "__main__.py").exists(), name
 
 
@@ -54,16 +50,9 @@ def test_flags_exist(copy):
     assert {"--read_latency_ms", "--threads", "--patience", "--seed"} <= flags
     (copy.folder / "tensorflow.py").write_text("")
     helps = [copy.run(script, "--help")[1] for script in SCRIPTS]
-    helps += [copy.run_module(name, "--help")[1] for name in ("benchmark", "files_training")]
+    modules = ("benchmarks", "going_further.files.training")
+    helps += [copy.run_module(name, "--help")[1] for name in modules]
     assert flags <= set(re.findall(r"--[a-z_]+", "".join(helps)))
-
-
-def test_requirements_end_at_what_was_tested():
-    requirements = (ROOT / "requirements.txt").read_text()
-    tested = re.findall(r"^\| 2\.(\d+)\.\d+ \| 3\.", INSTALLING, re.M)
-    bound = re.search(r"^tensorflow>=2\.\d+,<2\.(\d+);", requirements, re.M).group(1)
-    assert max(map(int, tested)) + 1 == int(bound)
-    assert "tensorflow-gpu==1.0.0" in requirements
 
 
 # ------------------------------------------------------------------ the code
@@ -195,8 +184,8 @@ def test_what_was_measured_is_what_is_quoted():
 
 def shape(line):
     """A line of output without what differs from run to run: numbers, the device, the limit."""
-    line = re.sub(r"^(.* limits? this run).*", "LIMIT", line)
-    line = re.sub(r"^(More --threads w|Try --|Little was gained).*", "TRY", line)
+    line = re.sub(r"^(Bottleneck: |Other programs used ).*", "VERDICT", line)
+    line = re.sub(r"(?<=\w)\*(?=  )", "", line)  # the mark of a disturbed run
     line = re.sub(r"CPU with \d+ cores|GPU [^,]*$|GPU [A-Z][^,]*", "DEVICE", line)
     line = re.sub(r"\b[CG]PU(?= [\d?])", "PU", line)
     line = re.sub(r"[-+]?\d[\d.,]*(?:e-\d+)?", "#", line)
@@ -208,11 +197,9 @@ def test_output_is_what_the_scripts_print(demos, trained):
     # TensorFlow 1.x logs what tf.Print prints. On 2.x two threads may share a line.
     printed += re.sub(r"^I tensorflow/\S+ ", "", printed, flags=re.M)
     printed = re.sub(r"(?<=.)(?=Dequeued, |Generated, )", "\n", printed)
-    runs = [json.loads(line) for line in trained["timings"].splitlines() if line]
-    printed += "\n".join(timings.table(3 * runs, timings.DEFAULT))  # as after three runs of each
     printed = {shape(line) for line in printed.splitlines()}
 
-    shown = re.findall(r"```text\n(.*?)```", README[: README.index("## The rule")], re.S)
+    shown = re.findall(r"```text\n(.*?)```", README[: README.index("## How much time")], re.S)
     assert len(shown) == 4  # of each script
     for line in "".join(shown).splitlines():
         assert line in ("", "...") or shape(line) in printed, line

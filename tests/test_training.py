@@ -1,6 +1,5 @@
 """01 and 04: the same model and the same numbers, another input."""
 
-import difflib
 import json
 import re
 import threading
@@ -10,8 +9,9 @@ import pytest
 
 import common
 from conftest import ROOT, SCRIPTS, run_here
-from support import rule, tf, timings
+from support import tf, timings
 from support.device import cores
+from support.report import compared
 
 pytestmark = pytest.mark.xdist_group("scripts")  # which share runs
 
@@ -88,78 +88,72 @@ def test_01_and_04_learn_and_print_the_same_losses(trained):
 
 
 def test_tf_data_trains_as_feed_dict_does(copy, trained):
-    status, stdout, stderr = copy.run_module("tf_data_training", "--steps", 200)
+    status, stdout, stderr = copy.run_module("going_further.tf_data_training", "--steps", 200)
     if not hasattr(tf, "data"):
-        missing = f"TensorFlow {tf.__version__} has no tf.data: it came with 1.4.\n"
+        missing = f"TensorFlow {tf.__version__} has no tf.data. Use TensorFlow 1.4 or later.\n"
         assert (status, stderr) == (1, missing)
         return
     assert (status, stderr) == (0, "")
     check_numbers(stdout, trained["01"])
-    assert re.search(r"^tf.data, threads 1, capacity 5 +1 ", stdout, re.M)
+    assert re.search(r"^tf.data, threads 1, capacity 5\*? +1 ", stdout, re.M)
     assert json.loads(copy.timings.read_text())["variant"] == "tf.data, threads 1, capacity 5"
 
 
-def test_runs_are_kept_and_compared_and_01_predicts_04(trained):
+def test_runs_are_saved_and_compared_and_01_predicts_04(trained):
     runs = [json.loads(line) for line in trained["timings"].split("\n") if line]
-    assert [kept["variant"] for kept in runs] == ["feed_dict", "queue, threads 1, capacity 5"]
+    assert [run["variant"] for run in runs] == ["feed_dict", "queue, threads 1, capacity 5"]
     fed, queued = runs
     assert 0 < fed["fetching_seconds"] < fed["seconds"]
     assert queued["fetching_seconds"] is None
-    for script, kept in (("01", fed), ("04", queued)):
-        assert f"\ntime: {kept['seconds']:.2f} s for 200 steps\n" in trained[script]
-        if kept["device"].startswith("CPU"):
-            assert kept["busy"] == pytest.approx(kept["cpu_seconds"] / kept["seconds"] / cores())
-    # What these say is checked in test_support.py, against figures worked out by hand.
-    assert "\n".join(timings.table(runs, timings.DEFAULT)) in trained["04"]
-    assert rule.predicted([fed], cores()) in trained["01"]
-    assert "\n".join(rule.verdict(queued, [fed], cores())) in trained["04"]
+    for script, run, so_far in (("01", fed, [fed]), ("04", queued, runs)):
+        assert f"\ntime: {run['seconds']:.2f} s for 200 steps\n" in trained[script]
+        assert run["cpu"] == pytest.approx(run["cpu_seconds"] / run["seconds"] / cores(), rel=0.05)
+        # What these lines say is tested in test_support.py, against numbers computed by hand.
+        assert "\n".join(timings.table(so_far)) in trained[script]
+        assert trained[script].endswith("\n".join(compared(run, [fed], cores())) + "\n")
+
+
+def test_a_reader_changes_01(copy):
+    path = copy.folder / SCRIPTS["01"]
+    source = path.read_text()
+    timed, logged = "        with monitor.fetching:", "        monitor.log(step, loss_value)\n"
+    assert source.count(timed) == source.count(logged) == 1
+    left_early = logged + "        if step == 10:\n            break\n"
+    path.write_text(source.replace(logged, left_early).replace(timed, "        if True:"))
+    status, stdout, stderr = copy.run("01", "--steps", 100)
+    assert (status, stderr) == (0, "")
+    assert re.search(r"^time: \S+ s for 10 steps$", stdout, re.M)
+    assert "Prediction" not in stdout  # Nothing timed the fetching.
 
 
 # ------------------------------------------------------------------ the queue
 
-FILL = r"^queue: on average (\S+) of 5 batches waiting; empty at (\d+)% of (\d+) looks$"
-TOO_FEW_STEPS = "in the queue before the clock started: take more steps."
+QUEUE = r"^queue: (\S+) of 5 batches on average, empty in (\d+)% of (\d+) samples, full in (\d+)%$"
+TOO_FEW_STEPS = "in the queue before the training. Take more steps."
 
 
-def test_full_queue_means_that_the_input_is_no_limit(trained):
-    assert not re.search(FILL, trained["01"], re.M)
-    average, empty, looks = re.search(FILL, trained["04"], re.M).groups()
+def test_a_full_queue(trained):
+    assert not re.search(QUEUE, trained["01"], re.M)
+    average, empty, samples, full = re.search(QUEUE, trained["04"], re.M).groups()
     assert float(average) > 3
     assert int(empty) < 20
-    assert int(looks) > 2
-    assert "The input limits this run" not in trained["04"]
+    assert int(full) > 50
+    assert int(samples) > 2
+    assert "Bottleneck: input" not in trained["04"]
     assert TOO_FEW_STEPS not in trained["04"]
 
 
-def test_empty_queue_means_that_the_input_is_the_limit(copy):
-    logs = copy.elsewhere / "some where" / "logs"
-    flags = ("--steps", 90, "--batch_size", 8, "--read_latency_ms", 40, "--log_dir", logs)
+def test_an_empty_queue(copy):
+    flags = ("--steps", 40, "--batch_size", 8, "--read_latency_ms", 120)
     status, stdout, stderr = copy.run("04", *flags)
     assert (status, stderr) == (0, "")
-    average, empty, looks = re.search(FILL, stdout, re.M).groups()
+    average, empty, samples, full = re.search(QUEUE, stdout, re.M).groups()
     assert float(average) < 1
-    assert int(empty) > 80
-    assert int(looks) > 10  # of about 72, in 3.6 s
-    assert "\nThe input limits this run: training waited for it.\nTry --threads 2.\n" in stdout
-    assert "Prediction" not in stdout  # for there is no run of 01
+    assert int(empty) > 50
+    assert int(full) == 0
+    assert int(samples) > 10  # of about 96, in 4.8 s
+    assert "Prediction" not in stdout  # There is no run of 01.
     assert TOO_FEW_STEPS in stdout
-
-    # What is kept for TensorBoard.
-    assert f'tensorboard --logdir "{logs}"' in stdout
-    (path,) = logs.glob(SCRIPTS["04"][:-3] + "*/*")
-    scopes, curves = set(), {"loss": [], "batches_waiting": []}
-    for event in tf.train.summary_iterator(str(path)):
-        scopes |= {node.name.split("/")[0] for node in tf.GraphDef.FromString(event.graph_def).node}
-        for value in event.summary.value:
-            curves[value.tag].append((event.step, value.simple_value))
-    assert {"input", "model", "loss", "accuracy", "training"} <= scopes
-    assert [step for step, _ in curves["loss"]] == list(range(91))
-    printed = [(str(step), f"{loss:.4f}") for step, loss in curves["loss"] if step % 9 == 0]
-    assert printed == losses(stdout)
-    assert len(curves["batches_waiting"]) > 10
-    for step, batches in curves["batches_waiting"]:
-        assert 0 <= step <= 90
-        assert 0 <= batches <= 5
 
 
 LATENCY = 12.5  # ms: no other sleep takes as long
@@ -207,25 +201,24 @@ def test_slow_reads_wait_in_parallel(tmp_path, monkeypatch):
 # ------------------------------------------------------------------ the source
 
 
-def test_scripts_are_short_and_differ_in_few_lines():
-    for script in SCRIPTS.values():
-        assert (ROOT / script).read_text().count("\n") <= 60, script  # as the README says
-    lines = [(ROOT / SCRIPTS[script]).read_text().splitlines() for script in ("01", "04")]
-    changed = [line for line in difflib.ndiff(*lines) if line[0] in "+-"]
-    assert 10 < len(changed) <= 33
-
-
 def test_one_file_knows_which_tensorflow():
-    for pattern in ("0*.py", "common.py", "going_further/**/*.py"):
-        for path in set(ROOT.glob(pattern)) - {ROOT / "going_further" / "doctor.py"}:
+    for pattern in ("0*.py", "common.py", "going_further/**/*.py", "benchmarks/*.py"):
+        for path in ROOT.glob(pattern):
             assert not re.search("import tensorflow|compat", path.read_text()), path
 
 
 @pytest.mark.parametrize(
     "pattern, known",
-    [("support/*.py", "support"), ("common.py", "support"), ("0*.py", "common support")],
+    [
+        ("support/*.py", "support"),
+        ("common.py", "support"),
+        ("0*.py", "common support"),
+        ("going_further/**/*.py", "common going_further support"),
+        ("doctor.py", ""),
+    ],
 )
 def test_imports_go_one_way(pattern, known):
     for path in ROOT.glob(pattern):
         imported = re.findall(r"^ *(?:from|import) (\w+)", path.read_text(), re.M)
-        assert {"common", "support", "going_further"} & set(imported) <= set(known.split()), path
+        ours = {"common", "support", "going_further", "benchmarks", "doctor"}
+        assert ours & set(imported) <= set(known.split()), path
