@@ -31,6 +31,7 @@ benchmark: .venv/ready
 	$(benchmark) --over read_latency_ms --rounds 12 --json $(into)/read_latency.json $(BENCHMARK_FLAGS)
 	$(benchmark) --over batch_size --rounds 12 --steps 15 --json $(into)/batch_size.json $(BENCHMARK_FLAGS)
 	$(benchmark) --over capacity --rounds 12 --steps 40 --json $(into)/capacity.json $(BENCHMARK_FLAGS)
+	$(benchmark) --over work --rounds 8 --steps 20 --json $(into)/numpy.json $(BENCHMARK_FLAGS)
 	$(benchmark) --data_dir results/data --json $(into)/files.json $(BENCHMARK_FLAGS)
 	$(benchmark) --data_dir results/data --read_latency_ms 3 --json $(into)/files_slow_disk.json \
 	$(BENCHMARK_FLAGS)
@@ -69,7 +70,7 @@ figures: .venv/ready
 
 # Writes the results into the pages.
 quotes: .venv/ready
-	.venv/bin/python -m cogapp -r -I . README.md docs/measurements.md
+	.venv/bin/python -m cogapp -r -I . README.md docs/measurements.md docs/your_own_data.md
 
 # CLUSTER_FLAGS="--steps 5000" passes flags to the script.
 cluster: .venv/ready

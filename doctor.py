@@ -27,7 +27,7 @@ ENOUGH = 50  # runs from one place of the script, before their cost is told
 LITTLE = 0.05  # share of a step's time that is too little to be worth a queue
 # The rule of the bottleneck. The first two are shares of the samples of a queue's size, the others
 # are shares of the CPU: of the script at least, and of other programs at most.
-MOSTLY, AT_TIMES, SATURATED, DISTURBED = 0.5, 0.1, 0.85, 0.1
+MOSTLY, AT_TIMES, SATURATED, DISTURBED = 0.5, 0.1, 0.8, 0.1
 
 STDERR = sys.stderr  # the script may put another one in its place
 FILE = __file__  # which Python forgets once the script has ended, though a thread may go on

@@ -1,7 +1,8 @@
 """Times the model with each kind of input, taking turns in one process.
 
-With --over, it times feed_dict and the queue at several values of one setting. With --data_dir, it
-times the inputs that read files, which going_further.files.write makes.
+With --over, it times feed_dict and the queue at several values of one setting. With --over work, it
+times the inputs of going_further.numpy_training. With --data_dir, it times the inputs that read
+files, which going_further.files.write makes.
 """
 
 import argparse
@@ -9,6 +10,7 @@ import functools
 import types
 
 from benchmarks import harness, storage, variants
+from going_further import numpy_batches, numpy_training
 from going_further.files import checks, inputs
 from support import print_device, tf
 from support.flags import SHARED
@@ -19,11 +21,15 @@ SWEEPS = {
     "read_latency_ms": ([0, 1, 2, 4, 8, 16], ["read alone", "feed_dict", *QUEUES]),
     "batch_size": ([32, 128, 512, 2048], ["no input", "feed_dict", QUEUES[0]]),
     "capacity": ([1, 2, 5, 10, 20], QUEUES),  # with single slow reads
+    "work": (numpy_batches.WORK, list(numpy_training.INPUTS)),
 }
 
 
 def all_variants(flags):
     """Returns the variants that this TensorFlow can run, {name: arguments of Variant}."""
+    if flags.over[0] == "work":
+        names = [name for name in numpy_training.INPUTS if name != "tf_data" or hasattr(tf, "data")]
+        return {name: {"feed": functools.partial(variants.generated, name)} for name in names}
     found = {name: {"feed": functools.partial(variants.call, name)} for name in variants.CALLS}
     found["no input"] = {"feed": variants.no_input}
     found["feed_dict"] = {"feed": variants.feed_dict}
@@ -64,8 +70,9 @@ def sweep(text):
     name, _, values = text.partition("=")
     if name not in SWEEPS:
         raise argparse.ArgumentTypeError(f"takes one of {', '.join(SWEEPS)}, not '{name}'")
-    parse = SHARED[name]["type"]
-    return name, [parse(value) for value in values.split(",")] if values else SWEEPS[name][0]
+    known, _ = SWEEPS[name]
+    parse = SHARED[name]["type"] if name in SHARED else lambda value: known[known.index(value)]
+    return name, [parse(value) for value in values.split(",")] if values else known
 
 
 def main():
@@ -86,6 +93,8 @@ def main():
         flags.rounds, flags.steps = min(flags.rounds, 5), min(flags.steps, 15)
     flags.epochs = 10**6  # so that the files never end
     found = file_variants(flags) if flags.data_dir else all_variants(flags)
+    if setting:
+        found = {name: found[name] for name in SWEEPS[setting][1] if name in found}
     print_device()
 
     def make(coord):
@@ -93,7 +102,7 @@ def main():
         for value in values:
             label = {setting: value} if setting else {}
             case = types.SimpleNamespace(**dict(vars(flags), **label))
-            for name in SWEEPS[setting][1] if setting else found:
+            for name in found:
                 row = dict(label, variant=name, threads=found[name].get("threads", 1))
                 rows.append((row, variants.Variant(case, coord, **found[name])))
         return rows

@@ -12,10 +12,11 @@ import numpy as np
 
 from benchmarks import storage
 from support import prediction, tf
-from support.flags import Parser, file, whole
+from support.flags import SHARED, Parser, file, whole
 from support.timings import aligned
 
 MEASUREMENTS = ("ms", "cpu_ms", "fetch_ms")
+BASELINES = ("read alone", "no input", "feed_dict")  # what a setting's values are compared with
 
 
 def parser(doc, rounds, steps):
@@ -116,16 +117,16 @@ def predicted_ms(rows, row, machine):
 def table(data):
     """Returns a result as lines of text.
 
-    If a setting is compared, the table has one line for each of its values and queues, with the
-    medians of the other variants as columns. Otherwise it has one line per variant, sorted by time.
+    If a setting is compared, the table has one line for each of its values and variants, with the
+    medians of the baselines as columns. Otherwise it has one line per variant, sorted by time.
     """
     rows, machine = data["rows"], data["machine"]
     names = [name for name in labels(rows[0]) if name != "variant"]
     shown, others = sorted(rows, key=lambda row: median(row["ms"])), []
     if names:
-        shown = [row for row in rows if row["variant"].startswith("queue")]
+        shown = [row for row in rows if row["variant"] not in BASELINES]
         variants = dict.fromkeys(row["variant"] for row in rows)
-        others = [variant for variant in variants if not variant.startswith("queue")]
+        others = [variant for variant in variants if variant in BASELINES]
     lines = [["variant", *names, *others, "ms/step", "of feed_dict", "of predicted", "CPU", "busy"]]
     for row in shown:
         ms, cpu_ms, fed = median(row["ms"]), median(row["cpu_ms"]), beside(rows, row, "feed_dict")
@@ -134,7 +135,7 @@ def table(data):
         predicted = not data["settings"].get("data_dir") and predicted_ms(rows, row, machine)
         line = [
             row["variant"],
-            *(row[name] if name == "tensorflow" else f"{row[name]:g}" for name in names),
+            *(f"{row[name]:g}" if name in SHARED else row[name] for name in names),
             *(f"{median(column['ms']):.2f}" if column else "" for column in columns),
             words(quartiles(row["ms"])),
             words(ratios(row, fed)) if fed and fed is not row else "",

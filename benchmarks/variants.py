@@ -7,6 +7,7 @@ import types
 import numpy as np
 
 import common
+from going_further import numpy_batches, numpy_training
 from support import session_config, tf, with_reader_threads
 
 # Each function takes the flags, and returns (x, y_true, next_feed). next_feed(sess) returns the
@@ -58,6 +59,20 @@ def tf_data(case):
     tf.add_to_collection(tf.GraphKeys.TABLE_INITIALIZERS, iterator.initializer)
     x = iterator.get_next()
     return x, common.label(x), None
+
+
+WORK_MS = 3
+
+
+def generated(name, case):
+    """An input of going_further/numpy_training.py, with WORK_MS of work for each batch."""
+    case = types.SimpleNamespace(**dict(vars(case), input=name, work_ms=WORK_MS, examples=None))
+    generators = numpy_batches.generators(case)
+    for batches in generators:
+        next(batches)  # Otherwise a worker process would start while other inputs are timed.
+    x, _, next_feed = numpy_training.INPUTS[name](case, generators)
+    x.set_shape(numpy_training.SHAPE)
+    return x, common.label(x), (lambda sess: next_feed()) if next_feed else None
 
 
 CALLS = ["empty sess.run()", "read alone", "read and fetch", "feed one example", "feed a batch"]

@@ -11,7 +11,7 @@ from support.flags import MAX_CAPACITY, MAX_THREADS
 
 MOSTLY = 0.5  # share of the samples in which a queue is mostly empty, at least
 AT_TIMES = 0.1  # share of the samples in which it is empty, or full, at times, at least
-SATURATED = 0.85  # share of all cores' time that is used, at least
+SATURATED = 0.8  # share of all cores' time that is used, at least
 DISTURBED = 0.1  # share of the CPU that other programs use, at most, for a run that counts
 
 INPUT, SLOW_READS, TRAINING, CPU = "input", "occasional slow reads", "training", "CPU"

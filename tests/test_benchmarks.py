@@ -187,12 +187,12 @@ for name in ["queue"] + ["tf.data"] * HAS_TF_DATA:
 
 
 def test_the_benchmark_saves_every_round_and_prints_the_table(copy):
-    flags = ("--quick", "--rounds", 2, "--capacity", 2, "--json", "mine.json")
+    flags = ("--quick", "--rounds", 2, "--capacity", 2, "--batch_size", 8, "--json", "mine.json")
     status, stdout, stderr = copy.run_module("benchmarks", *flags)
     assert (status, stderr) == (0, "")
     data = json.loads((copy.folder / "mine.json").read_text())
     assert data["versions"]["tensorflow"] == tf.__version__
-    expected = {"rounds": 2, "steps": 15, "batch_size": 128, "capacity": 2, "seed": 0}
+    expected = {"rounds": 2, "steps": 15, "batch_size": 8, "capacity": 2, "seed": 0}
     assert expected.items() <= data["settings"].items()
     assert [one["variant"] for one in data["rows"]] == VARIANTS
     for one in data["rows"]:
