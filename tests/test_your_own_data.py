@@ -165,7 +165,8 @@ def started(copy, name, *flags):
 
 
 def test_a_killed_worker_ends_the_training_with_a_line(copy):
-    process = started(copy, "processes", "--threads", 2)
+    process = started(copy, "processes", "--threads", 2, "--work_ms", 0)
+    time.sleep(1)  # Now the queue is full, and the workers are blocked while they send.
     children = psutil.Process(process.pid).children()
     next(one for one in children if "spawn_main" in " ".join(one.cmdline())).kill()
     status, _, stderr = copy.finish(process)
