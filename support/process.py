@@ -1,4 +1,4 @@
-"""How a script prints, and how it ends when somebody stops it."""
+"""How a script prints, and how it ends when you stop it."""
 
 import contextlib
 import io
