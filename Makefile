@@ -79,6 +79,7 @@ cluster: .venv/ready
 lint: .venv/ready
 	.venv/bin/python -m ruff check .
 	.venv/bin/python -m ruff format --check .
+	.venv/bin/python -m codespell_lib . .ci/* .github/*/*
 
 clean:
 	rm -rf .venv .venv-tf1

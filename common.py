@@ -22,7 +22,7 @@ def read_batch(batch_size, read_latency_ms=0):
       batch_size: number of examples in the batch.
       read_latency_ms: latency of each read in ms, as with a slow disk.
     """
-    scope = tf.name_scope("filesystem")
+    scope = tf.name_scope("file_system")
     with scope, tf.device("/cpu:0"), tf.control_dependencies(waits(read_latency_ms)):
         # The op's seed (1 here, 2 and 3 in the model) and the graph's seed together fix the
         # numbers, whatever else is in the graph. So 01 and 04 train the same weights on the same

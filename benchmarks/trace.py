@@ -58,8 +58,8 @@ def spans(calls, steps):
     found, ends, previous = [], [], None  # previous: end of the training thread's last call
     for ops in calls:
         names = {name for name, _, _ in ops}
-        if any(name.startswith("input/filesystem") for name in names):
-            start, end = extent(ops, "input/filesystem", "input/label")
+        if any(name.startswith("input/file_system") for name in names):
+            start, end = extent(ops, "input/file_system", "input/label")
             found.append(("input", "reading", start, end))
             if "input/fifo_queue_enqueue" in names:  # a call of the reader thread
                 blocked = extent(ops, "input/fifo_queue_enqueue")

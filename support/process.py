@@ -37,7 +37,7 @@ def _by_line(stream):
 
 
 # Reads stdin to its end, and prints what arrived unless it ends with a zero byte.
-_PRINT_UNLESS_TOLD = """
+_PRINT_UNLESS_ZERO = """
 import signal, sys
 signal.signal(signal.SIGINT, signal.SIG_DFL)
 text = sys.stdin.buffer.read()
@@ -53,7 +53,7 @@ def stderr_held_back():
     Another process holds the text, so that it's also printed if this process aborts. After
     SystemExit, nothing is printed, because its message says what is wrong.
     """
-    command = [sys.executable, "-I", "-c", _PRINT_UNLESS_TOLD]
+    command = [sys.executable, "-I", "-c", _PRINT_UNLESS_ZERO]
     holder = subprocess.Popen(command, stdin=subprocess.PIPE)
     sys.stderr.flush()
     stderr = os.dup(2)

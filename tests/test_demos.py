@@ -32,7 +32,7 @@ def test_02_gives_up_with_hardly_any_patience(copy):
     assert stdout.count("Gave up.") == 1
 
 
-def test_02_is_blocked_until_somebody_enqueues(copy):
+def test_02_is_blocked_until_another_thread_enqueues(copy):
     script = copy.folder / SCRIPTS["02"]
     source, line = script.read_text(), "    return f"
     assert source.count(line) == 1
@@ -41,7 +41,7 @@ def test_02_is_blocked_until_somebody_enqueues(copy):
     assert status == 0, stderr
     assert re.findall(HANGING, stdout)[:2] == [("1", "0"), ("2", "0")]
     assert "Gave up" not in stdout
-    assert elements_left(stderr) == ["2", "1", "0", "2"]  # the enqueue brought three
+    assert elements_left(stderr) == ["2", "1", "0", "2"]  # The enqueue added three.
 
 
 def test_03_counts_what_it_prints(demos):

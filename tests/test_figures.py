@@ -47,7 +47,7 @@ def repeated(*calls):
 
 
 def test_spans_by_hand():
-    reading = [("input/filesystem/wait", 10, 30), ("input/label/Sum", 31, 35)]
+    reading = [("input/file_system/wait", 10, 30), ("input/label/Sum", 31, 35)]
     step = [("_arg_input/x", 50, 51), ("model/hidden/MatMul", 52, 70), ("training/Adam", 71, 80)]
     calls = repeated(reading, [*step, ("training/train_step", 80, 81)])
     assert trace.spans([[("model/hidden/weights/Assign", 1, 2)], *calls], 1) == [
@@ -56,7 +56,7 @@ def test_spans_by_hand():
         ("training", "between two sess.run() calls", 54, 71),
         ("training", "computing", 71, 100),
     ]
-    reading = [("input/filesystem/read", 10, 30), ("input/fifo_queue_enqueue", 31, 50)]
+    reading = [("input/file_system/read", 10, 30), ("input/fifo_queue_enqueue", 31, 50)]
     step = [
         ("input/fifo_queue", 50, 51),
         ("model/hidden/weights", 50, 51),

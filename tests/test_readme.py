@@ -96,7 +96,7 @@ def test_code_for_data_that_ends_or_fails(fails, runners):
         assert [thread.is_alive() for thread in names["threads"]] == [False] * (runners + 1)
 
 
-def test_a_queue_of_labelled_batches_that_python_reads():
+def test_a_queue_of_labeled_batches_that_python_reads():
     batches = iter([np.full([128, 1024], n, np.float32) for n in range(20)])
 
     def read():
@@ -109,7 +109,7 @@ def test_a_queue_of_labelled_batches_that_python_reads():
         exec(block("numpy") + block("label"), names)
         coord = tf.train.Coordinator()
         threads = tf.train.start_queue_runners(sess, coord)
-        options = tf.RunOptions(timeout_in_ms=60000)  # or it would hang where nobody enqueues
+        options = tf.RunOptions(timeout_in_ms=60000)  # so that it fails instead of hanging
         with coord.stop_on_exception():
             while True:
                 coord.raise_requested_exception()

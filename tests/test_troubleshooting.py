@@ -1,4 +1,4 @@
-"""docs/troubleshooting.md: each message comes as it says, and its remedy mends it."""
+"""docs/troubleshooting.md: each message is TensorFlow's, and each fix works."""
 
 import re
 import threading
@@ -130,10 +130,10 @@ def test_queues_on_tensorflow_2(copy):
     (code,) = re.findall(r"```python compat\n(.*?)```", PAGE, re.S)
     status, stdout, stderr = copy.python(EAGER + code + ON_THE_OLD_API)
     assert status == 0, stderr
-    eager, attribute, mended = stdout.splitlines()
+    eager, attribute, fixed = stdout.splitlines()
     assert re.search(KNOWN, eager)
     assert re.search(KNOWN, attribute)
-    assert mended == "start_queue_runners"
+    assert fixed == "start_queue_runners"
 
 
 # ------------------------------------------------------------------ a line left out of 04
@@ -187,8 +187,8 @@ def outcome(folder, read, old="", new=""):
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 @pytest.mark.parametrize("name", LEFT_OUT)
 def test_a_line_left_out_of_04(tmp_path, name):
-    (told,) = re.findall(rf"^\| {re.escape(name)} \| (.*) \| (.*) \|$", PAGE, re.M)
-    for text, read in zip(told, (goes_well, fails)):
+    (row,) = re.findall(rf"^\| {re.escape(name)} \| (.*) \| (.*) \|$", PAGE, re.M)
+    for text, read in zip(row, (goes_well, fails)):
         expected = text.replace("nothing waits", "")
         assert outcome(tmp_path, read, *LEFT_OUT[name]) in expected
 
