@@ -1,5 +1,5 @@
-"""Runs the scripts as a reader does: as processes, from a copy, so that no test touches
-the reader's own timings, and from another directory."""
+"""Helpers that run the scripts as a reader does, as processes, but in a copy, so that no test
+touches the reader's own timings."""
 
 import io
 import math
@@ -19,21 +19,21 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from support.device import cores  # noqa: E402  (after sys.path has it)
+from support.device import cores  # noqa: E402  (needs the sys.path of the line above)
 
 SCRIPTS = {path.name[:2]: path.name for path in ROOT.glob("0[1-9]_*.py")}
 
-# Under nohup SIGHUP is ignored, and would be in the scripts. A handler isn't inherited.
+# nohup ignores SIGHUP, and the scripts would inherit that. They don't inherit a handler.
 if signal.getsignal(signal.SIGHUP) == signal.SIG_IGN:
     signal.signal(signal.SIGHUP, lambda *_: None)
 
-# A test that takes longer hangs.
+# A script that takes longer than this, in seconds, hangs.
 LIMIT = 120
 
 
 @pytest.hookimpl(optionalhook=True)  # pytest may run without xdist
 def pytest_xdist_auto_num_workers():
-    """One test more at a time than there are cores, as some only wait."""
+    """Returns one more than the number of cores, because some tests only wait."""
     return math.ceil(cores()) + 1
 
 
@@ -61,12 +61,12 @@ class Copy:
         return [sys.executable, str(self.folder / SCRIPTS[script])] + [str(flag) for flag in flags]
 
     def module(self, name, *flags):
-        """The command that runs a module; it needs cwd=str(folder)."""
+        """Returns the command that runs a module. It needs cwd=str(folder)."""
         return [sys.executable, "-m", name] + [str(flag) for flag in flags]
 
     def start(self, command, env=None, **options):
-        """Start a command in a process group of its own."""
-        # What a developer's shell, or the make that runs the tests, may have set.
+        """Start a command in its own process group."""
+        # A developer's shell, or the make that runs the tests, may have set these variables.
         unset = ("PYTHONUNBUFFERED", "PYTHONPATH", "TF_CPP_MIN_LOG_LEVEL", "PYTHON", "MAKEFLAGS")
         inherited = {name: value for name, value in os.environ.items() if name not in unset}
         pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "cwd": str(self.elsewhere)}
@@ -93,7 +93,7 @@ class Copy:
         return self.finish(self.start(command, cwd=str(self.folder), **options))
 
     def finish(self, process):
-        """Wait for the end. Fails if that doesn't come, or leaves a process behind."""
+        """Wait until a process ends. The test fails if it hangs, or leaves a process behind."""
         try:
             stdout, stderr = process.communicate(timeout=LIMIT)
         except subprocess.TimeoutExpired:
@@ -123,13 +123,13 @@ def executable(path, code):
 
 
 class Hangs(Exception):  # noqa: N818
-    """A script stays blocked in one call of TensorFlow, or in a join()."""
+    """Raised if a script stays blocked in a call of TensorFlow, or in join()."""
 
 
 def run_here(path, *flags, **names):
-    """Run a script in a thread of this process, which finds some names defined.
+    """Run a script in a thread of this process. `names` are globals that it finds defined.
 
-    Returns: the script's globals. Raises: Hangs, or what the script raises.
+    Returns: the script's globals. Raises: Hangs, or the script's own error.
     """
     result, error, last, since = [], [], None, time.monotonic()
 
@@ -156,7 +156,7 @@ def run_here(path, *flags, **names):
 
 
 def blocking_call(frame):
-    """What identifies the call in which a thread may be blocked; None without one.
+    """Returns an id of the call in which a thread may be blocked, or None.
 
     Args:
       frame: the thread's innermost frame.
@@ -167,7 +167,7 @@ def blocking_call(frame):
         if code.co_filename.endswith("coordinator.py") and code.co_name == "join":
             return id(frame)  # It calls Thread.join() again and again.
         frame = frame.f_back
-    # sess.run() ends in one of these two; the second one is that of 1.0.0.
+    # sess.run() blocks in one of these two functions. The second one is 1.0.0's.
     runs = innermost and innermost.f_code.co_name in ("_call_tf_sessionrun", "_run_fn")
     return (id(innermost), innermost.f_lasti) if runs else None
 
@@ -206,7 +206,7 @@ def demos(tmp_path_factory):
     copy = Copy(tmp_path_factory.mktemp("demos"))
     outputs = {}
     for script, flags in (("02", ["--patience", 2.5]), ("03", [])):
-        # On TensorFlow 1.x this level would silence tf.Print.
+        # On TensorFlow 1.x, this level would silence tf.Print if the script didn't change it.
         status, *outputs[script] = copy.run(script, *flags, env={"TF_CPP_MIN_LOG_LEVEL": "2"})
         assert status == 0
     return outputs

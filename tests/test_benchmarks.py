@@ -1,4 +1,4 @@
-"""The benchmark: what it measures, prints, and saves."""
+"""The benchmark: its measurements, its tables, and its files."""
 
 import itertools
 import json
@@ -24,7 +24,7 @@ HAS_MAKE_CALLABLE = hasattr(tf.Session, "make_callable")
 
 @pytest.fixture
 def run(monkeypatch, capsys):
-    """Runs the main() of a module in this process. Returns: what it prints."""
+    """Returns a function that runs a module's main() in this process and returns its stdout."""
 
     def run(module, *flags):
         monkeypatch.setattr(sys, "argv", ["benchmarks", *map(str, flags)])
@@ -35,7 +35,7 @@ def run(monkeypatch, capsys):
 
 
 class Simulated:
-    """A queue, the thread that fills it, and the steps that drain it, with a simulated clock.
+    """Simulation of a queue, of the thread that fills it, and of the steps that drain it.
 
     At the start, the queue is full, and one more batch is read.
     """
@@ -97,7 +97,7 @@ ROWS = [FLOOR, FED, row("queue, 1 thread", (3, 6, 6), (4, 8, 4))]
 MACHINE = {"cores": 2, "device": "CPU with 2 cores"}
 
 # The ratios are 0.75, 0.75, and 1.2. The ratio of the medians would be 6 / 5. The training of
-# feed_dict takes 3, 6, and 4 ms, so 4 ms are predicted.
+# feed_dict takes 3, 6, and 4 ms, so the prediction is 4 ms.
 BY_TIME = """\
 variant                   ms/step      of feed_dict  of predicted   CPU  busy
 no input         2.00 (2.00-3.00)  0.50 (0.45-0.50)                1.00   25%
@@ -109,16 +109,16 @@ queue, 1 thread        1.0.0      2.00       5.00  6.00 (4.50-6.00)  0.75 (0.75-
 queue, 4 threads       2.0.4                10.00  6.00 (4.50-6.00)  0.38 (0.38-0.49)          2.00  4.00   33%"""  # noqa: E501
 
 
-def test_tables():
+def test_tables_have_medians_ratios_and_predictions():
     data = {"rows": ROWS, "machine": MACHINE, "settings": {}}
     assert "\n".join(harness.table(data)) == BY_TIME
-    # A fetch takes 6, 12, and 8 ms, a quarter of it with 4 threads. The CPU takes 3, 6, and 3 ms.
+    # A fetch takes 6, 12, and 8 ms, a quarter of that with 4 threads. The CPU takes 3, 6, and 3 ms.
     slower = dict(FED, ms=[8, 16, 10], fetch_ms=[6, 12, 8])
     queue = dict(ROWS[2], variant="queue, 4 threads", threads=4)
     rows = [dict(one, tensorflow="1.0.0") for one in ROWS]
     rows += [dict(one, tensorflow="2.0.4") for one in (slower, queue)]
     assert "\n".join(harness.table(dict(data, rows=rows))) == BY_TENSORFLOW
-    files = dict(data, settings={"data_dir": "data"})  # There, the training of feed_dict decodes.
+    files = dict(data, settings={"data_dir": "data"})  # feed_dict decodes in the training step.
     assert "predicted" not in harness.table(files)[0]
 
 
@@ -127,7 +127,7 @@ def settings(batch_size=128, read_latency_ms=0):
     return SimpleNamespace(batch_size=batch_size, read_latency_ms=read_latency_ms, **fixed)
 
 
-def test_a_turn_first_uses_up_what_was_prefetched(monkeypatch):
+def test_a_turn_first_uses_up_prefetched_batches(monkeypatch):
     sizes = []
 
     def run_until_steady(step, waiting, prefetched):
@@ -202,7 +202,7 @@ def test_the_benchmark_saves_every_round_and_prints_the_table(copy):
 
 
 @pytest.mark.parametrize("over", ["read_latency_ms=0,20", "batch_size=16,64", "capacity=1,20"])
-def test_sweeps(tmp_path, run, over):
+def test_over_measures_each_variant_at_each_value(tmp_path, run, over):
     setting, _, values = over.partition("=")
     path = tmp_path / "sweep.json"
     printed = run(benchmark, "--over", over, "--rounds", 2, "--steps", 4, "--json", path)
@@ -216,7 +216,7 @@ def test_sweeps(tmp_path, run, over):
         assert min(found["feed_dict", 20]["fetch_ms"]) > 20
 
 
-def test_inputs_that_read_files(tmp_path, run):
+def test_the_benchmark_times_each_input_that_reads_files(tmp_path, run):
     examples = [records.example(np.ones(common.FEATURES, np.float32), 1.0)] * 300
     records.write(str(tmp_path / ("some" + records.SUFFIX)), examples)
     flags = "--rounds 1 --steps 2 --capacity 1 --batch_size 16 --shuffle_examples 64 --data_dir"
@@ -237,21 +237,21 @@ def test_an_error_of_a_reader_thread_ends_the_benchmark(monkeypatch, run):
 
 
 @pytest.mark.parametrize("module", [benchmark, pairs, trace])
-def test_wrong_flags_cost_a_line(run, capsys, module):
+def test_a_wrong_flag_prints_one_line(run, capsys, module):
     for flags in ("--rounds x", "--read_latency_ms 0,1", "--over threads", "--json no/folder x"):
         with pytest.raises(SystemExit) as end:
             run(module, *flags.split())
         assert (end.value.code, capsys.readouterr().err.count("\n")) == (2, 1)
 
 
-def test_make_benchmark_first_checks_the_files_that_it_reads(copy):
+def test_make_benchmark_first_writes_the_files_that_it_reads(copy):
     status, stdout, _ = copy.finish(copy.start(["make", "-n", "benchmark"], cwd=str(ROOT)))
     commands = re.findall(r"-m (\S+) (.*)", stdout)
     assert (status, commands[0][0]) == (0, "going_further.files.write")
     assert len(set(re.findall(r"--data_dir (\S+)", stdout))) == 1
 
 
-def test_no_other_file_is_replaced(tmp_path, run):
+def test_the_benchmark_replaces_no_other_file(tmp_path, run):
     for text in ('{"kind": "a benchmark of files"}', '{"rows": []}', "[1]", "my notes"):
         path = tmp_path / "mine.json"
         path.write_text(text)
@@ -261,12 +261,12 @@ def test_no_other_file_is_replaced(tmp_path, run):
         assert path.read_text() == text
 
 
-def test_a_full_disk_costs_a_line():
+def test_a_full_disk_is_reported_in_one_line():
     with pytest.raises(SystemExit, match="^/dev/full wasn't written: No space left on device$"):
         storage.save("/dev/full", "a trace", {})
 
 
-# Instead of a Python: its benchmark reports a version and a step time, and logs that it ran.
+# A fake Python. Its benchmark reports a version and a step time, and logs that it ran.
 PYTHON = """
 for flag; do case "$flag" in --json=*) path="${{flag#--json=}}";; esac; done
 echo {version} >> "{log}"
@@ -282,7 +282,7 @@ def fake(folder, version, ms):
     return str(executable(folder / version / "python", code))
 
 
-def test_pairs(tmp_path, run):
+def test_pairs_runs_the_pythons_in_random_order(tmp_path, run):
     pythons, path = [fake(tmp_path, "1.4.1", 6), fake(tmp_path, "1.8.0", 4)], tmp_path / "p.json"
     random.seed(0)
     printed = run(pairs, *pythons, "--rounds", 6, "--json", path)
@@ -296,7 +296,7 @@ def test_pairs(tmp_path, run):
     assert set(zip(ran[::2], ran[1::2])) == {("1.4.1", "1.8.0"), ("1.8.0", "1.4.1")}
 
 
-def test_pairs_that_cannot_be_compared_cost_a_line(tmp_path, run):
+def test_pairs_that_cannot_be_compared_are_reported_in_one_line(tmp_path, run):
     fails = executable(tmp_path / "fails" / "python", "exit 9\n")
     good, same = fake(tmp_path, "1.4.1", 6), fake(tmp_path / "same", "1.4.1", 6)
     for python, words in (

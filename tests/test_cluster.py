@@ -1,4 +1,4 @@
-"""Runs clusters of one ps and two workers, ends or freezes a task, and reads what the others do."""
+"""Clusters of one ps and two workers, in which a task ends, freezes, or comes late."""
 
 import os
 import re
@@ -17,7 +17,7 @@ MODULE = "going_further.distributed_training"
 
 @pytest.fixture
 def hosts():
-    """Flags with three free ports."""
+    """Returns flags with three free ports."""
     sockets = [socket.socket() for _ in range(3)]
     for one in sockets:
         one.bind(("127.0.0.1", 0))
@@ -29,9 +29,9 @@ def hosts():
 
 @pytest.fixture
 def start(copy, hosts):
-    """Function that starts the script. Returns (the process, a function that reads its output).
+    """Returns a function that starts the script, until the test ends.
 
-    When the test ends, no process is left.
+    That function returns the process, and a function that reads its output.
     """
     processes = []
 
@@ -75,36 +75,36 @@ def test_workers_share_the_steps(copy, hosts):
     assert 200 <= sum(int(steps) for _, steps, _ in ends) < 210
 
 
-def test_the_ps_freezes_and_the_launcher_stops_all_tasks(start):
-    launcher, says = start("--steps", 10**6, "--step_timeout", 8, "--read_latency_ms", 30)
-    wait_for(lambda: says().count("accuracy before") == 2)
+def test_the_launcher_stops_all_tasks_if_the_ps_freezes(start):
+    launcher, output = start("--steps", 10**6, "--step_timeout", 8, "--read_latency_ms", 30)
+    wait_for(lambda: output().count("accuracy before") == 2)
     next(task for task in tasks_of(launcher) if "ps" in task.cmdline()).suspend()
     assert launcher.wait(LIMIT) == 1
     assert not group_exists(launcher.pid)
-    assert re.search(r"^worker \d: Timeout \(0:00:08\)!$", says(), re.M)
-    assert re.search(r"^worker \d:   File .* in train$", says(), re.M)
-    assert re.search(r"^The cluster has stopped, because worker \d.* failed\.$", says(), re.M)
+    assert re.search(r"^worker \d: Timeout \(0:00:08\)!$", output(), re.M)
+    assert re.search(r"^worker \d:   File .* in train$", output(), re.M)
+    assert re.search(r"^The cluster has stopped, because worker \d.* failed\.$", output(), re.M)
 
 
-def test_a_worker_is_late_and_the_ps_is_killed(start):
+def test_a_worker_ends_if_it_is_late_or_the_ps_is_killed(start):
     def task(job, *flags):
         return start("--job_name", job, *flags)
 
     ps, _ = task("ps", "--task_index", 0)
-    chief, chief_says = task("worker", "--task_index", 0, "--steps", 10**6, "--step_timeout", 8)
-    wait_for(lambda: "loss" in chief_says())
-    late, late_says = task("worker", "--task_index", 1, "--steps", 1)
+    chief, chief_output = task("worker", "--task_index", 0, "--steps", 10**6, "--step_timeout", 8)
+    wait_for(lambda: "loss" in chief_output())
+    late, late_output = task("worker", "--task_index", 1, "--steps", 1)
     assert late.wait(LIMIT) == 1
-    assert re.search(r"^The ps has already counted \d+ steps\. ", late_says(), re.M)
-    steps = chief_says().count("loss")
-    wait_for(lambda: chief_says().count("loss") > steps)  # The chief needs no other worker.
+    assert re.search(r"^The ps has already counted \d+ steps\. ", late_output(), re.M)
+    steps = chief_output().count("loss")
+    wait_for(lambda: chief_output().count("loss") > steps)  # The chief needs no other worker.
     ps.kill()
     assert chief.wait(LIMIT) == 1
     # TensorFlow 1.0.0 raises an error. Later releases wait for the ps to return.
-    assert re.search(r"UnavailableError|^Timeout \(0:00:08\)!$", chief_says(), re.M)
+    assert re.search(r"UnavailableError|^Timeout \(0:00:08\)!$", chief_output(), re.M)
 
 
-def test_a_port_is_in_use_and_the_launcher_stops_all_tasks(copy, hosts):
+def test_the_launcher_stops_all_tasks_if_a_port_is_in_use(copy, hosts):
     address = hosts[-1].split(",")[1]
     with socket.socket() as server:
         server.bind(("", int(address.split(":")[1])))
@@ -115,7 +115,7 @@ def test_a_port_is_in_use_and_the_launcher_stops_all_tasks(copy, hosts):
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
-def test_the_launcher_is_stopped_and_no_task_is_left(start, number):
+def test_no_task_is_left_if_the_launcher_is_stopped(start, number):
     launcher, _ = start("--steps", 10**6)
     wait_for(lambda: len(tasks_of(launcher)) == 3)
     for task in tasks_of(launcher):
@@ -136,7 +136,7 @@ def test_the_launcher_is_stopped_and_no_task_is_left(start, number):
         ["--worker_hosts", "localhost:2223,"],
     ],
 )
-def test_wrong_flags(copy, flags):
+def test_a_wrong_flag_prints_one_line(copy, flags):
     status, stdout, stderr = copy.run_module(MODULE, *flags)
     assert (status, stdout, stderr.count("\n")) == (2, "", 1)
     assert flags[0] in stderr or "--task_index" in stderr

@@ -1,4 +1,4 @@
-"""The pieces of common.py, against NumPy and against figures worked out by hand."""
+"""common.py, compared with NumPy and with numbers computed by hand."""
 
 import itertools
 import threading
@@ -19,7 +19,7 @@ def fresh_graph():
     tf.set_random_seed(0)
 
 
-# In a process of its own: the tests' own main thread may not be the one that loads TensorFlow.
+# It runs in its own process, because the tests may load TensorFlow in another thread.
 DENORMAL = """
 import numpy as np
 from support import session_config, tf
@@ -28,7 +28,7 @@ x = tf.placeholder(tf.float32, [64, 64])
 half = tf.constant(0.5)
 products = [x * half, tf.matmul(x, half * tf.eye(64))]
 with tf.Session(config=session_config(None)) as sess:
-    for value in (2.0**-125, 2.0**-126):  # the latter's half would be denormal
+    for value in (2.0**-125, 2.0**-126):  # Half of the second would be denormal.
         print([float(abs(y).max()) for y in sess.run(products, {x: np.full([64, 64], value)})])
 """
 
@@ -39,7 +39,7 @@ def test_denormal_numbers_are_zero(copy):
     assert stdout == f"{[2.0**-126] * 2}\n{[0.0] * 2}\n"
 
 
-def test_read_batch_and_its_labels_against_numpy(monkeypatch):
+def test_read_batch_and_its_labels_agree_with_numpy(monkeypatch):
     sleeps = []
     monkeypatch.setattr(time, "sleep", sleeps.append)
     x = common.read_batch(5000, read_latency_ms=300)
@@ -56,13 +56,13 @@ def test_read_batch_and_its_labels_against_numpy(monkeypatch):
     assert abs(first.std() - 1) < 0.005
     assert not np.array_equal(first, second)
     total = first.astype(np.float64).sum(axis=1, keepdims=True)
-    clear = abs(total) > 1e-3  # nearer to 0, float32 may round to the other side
+    clear = abs(total) > 1e-3  # Closer to 0, float32 may round to the other side.
     assert clear.mean() > 0.99
     assert np.array_equal(y_value[clear], (total > 0).astype(np.float32)[clear])
     assert 0.45 < y_value.mean() < 0.55
 
 
-def test_model_against_numpy():
+def test_the_model_agrees_with_numpy():
     rng = np.random.RandomState(0)
     x_value = rng.normal(size=[64, 1024]).astype(np.float32)
     y_value = (x_value.sum(axis=1, keepdims=True) > 0).astype(np.float32)
@@ -103,7 +103,7 @@ def test_model_against_numpy():
 
 
 class Session:
-    """A session whose queue has 3 batches, then 0, then 1. Each fourth sample fails."""
+    """Fake session: its queue has 3 batches, then 0, then 1. Each fourth sample fails."""
 
     graph = None
 
@@ -123,7 +123,7 @@ def monitor(steps=4, queue_size=None):
 
 @pytest.fixture
 def clock(monkeypatch):
-    """Stands in for the clocks: {"now": seconds, "cpu": CPU seconds}, which the test advances."""
+    """Fake clocks that the test advances: {"now": seconds, "cpu": CPU seconds}."""
     values = {"now": 0.0, "cpu": 0.0}
     monkeypatch.setattr(common, "time", SimpleNamespace(
         perf_counter=lambda: values["now"], process_time=lambda: values["cpu"]
@@ -163,15 +163,15 @@ def test_monitor_counts_the_steps_of_a_loop_that_is_left_early(clock, leave_afte
         if step == 10:
             break
     assert watch.clock.seconds == 20
-    assert watch.steps_done == (10 if leave_after_log else 9)  # Was step 10 done? Nothing says so.
+    assert watch.steps_done == (10 if leave_after_log else 9)  # Only log() counts step 10.
 
 
 def test_monitor_samples_the_queue_while_the_loop_runs_and_no_longer():
-    tqdm(disable=True)  # The first one starts a thread of its own, which stays.
+    tqdm(disable=True)  # The first tqdm starts a thread that stays.
     threads = set(threading.enumerate())
     watch, deadline = monitor(queue_size="size"), time.monotonic() + 60
     for step in watch.steps(Session()):
-        if step == 0:  # It isn't timed.
+        if step == 0:  # Step 0 isn't timed.
             time.sleep(0.5)
             assert watch.queue_sizes == []
         while step and len(watch.queue_sizes) < 3 * step and time.monotonic() < deadline:
@@ -190,6 +190,6 @@ def test_monitor_prints_the_loss_about_ten_times(capsys, steps, logged):
     assert lines[0] == "step     0  loss 0.2500"
 
 
-def test_session_has_a_thread_for_each_reader_and_more():
+def test_a_session_has_more_threads_than_readers():
     assert session_config(SimpleNamespace(threads=7)).inter_op_parallelism_threads > 7
     assert session_config(SimpleNamespace()).inter_op_parallelism_threads > 1

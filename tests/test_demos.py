@@ -8,7 +8,7 @@ import pytest
 from conftest import ROOT, SCRIPTS, run_here
 from support import tf
 
-pytestmark = pytest.mark.xdist_group("scripts")  # which share runs
+pytestmark = pytest.mark.xdist_group("scripts")  # These tests share runs.
 
 DEQUEUED = r"Dequeued, elements left: \[(\S+)\]\[(\d)\]"
 HANGING = r"hanging for (\d) s, elements in the queue: (\d)"
@@ -25,8 +25,8 @@ def test_02_hangs_visibly_and_gives_up(demos):
     assert "Gave up. A dequeue from an empty queue blocks" in stdout
 
 
-def test_02_gives_up_with_hardly_any_patience(copy):
-    status, stdout, stderr = copy.run("02", "--patience", 0.0001)  # 0 ms would mean forever
+def test_02_gives_up_if_its_patience_is_almost_0(copy):
+    status, stdout, stderr = copy.run("02", "--patience", 0.0001)  # 0 ms would wait forever.
     assert status == 0, stderr
     assert elements_left(stderr) == ["2", "1", "0"]
     assert stdout.count("Gave up.") == 1
@@ -44,7 +44,7 @@ def test_02_is_blocked_until_another_thread_enqueues(copy):
     assert elements_left(stderr) == ["2", "1", "0", "2"]  # The enqueue added three.
 
 
-def test_03_counts_what_it_prints(demos):
+def test_03_counts_the_calls_that_it_prints(demos):
     stdout, stderr = demos["03"]
     calls = re.findall(r"Generated, call: \[(\d)\]\[([^\]]+)\]", stderr)
     assert [call for call, _ in calls] == ["1", "2", "3"]
@@ -62,8 +62,8 @@ def test_03_counts_what_it_prints(demos):
     assert answer.endswith("(computed) are:\n" + "".join(moments) + end)
 
 
-# Capacity, refill, dequeues, calls: a refill that ends as the queue gets full, one of a single
-# element, one that never fits.
+# Capacity, refill, dequeues, and calls. Some refills end when the queue gets full, some have one
+# element, and some never fit.
 SETTINGS = [(3, 6, 10, 3), (2, 6, 10, 3), (8, 6, 10, 4), (3, 1, 5, 9), (5, 100, 4, 1)]
 SETTINGS += [(1, 1, 1, 3), (6, 6, 6, 3)]
 
@@ -75,7 +75,7 @@ def check_03(capacity, refill, dequeues, calls):
     assert not [thread for thread in script["threads"] if thread.is_alive()]
 
 
-def test_03_counts_right_always_and_for_many_settings(monkeypatch):
+def test_03_counts_correctly_many_times_and_for_many_settings(monkeypatch):
     for setting in SETTINGS + 50 * SETTINGS[:1]:
         check_03(*setting)
 
@@ -85,7 +85,7 @@ def test_03_counts_right_always_and_for_many_settings(monkeypatch):
         time.sleep(0.5)
         return should_stop(coord)
 
-    # The runner asks before each call. So the 10th dequeue is done before the third call.
+    # The runner calls this before each refill, so the 10th dequeue comes before the third call.
     monkeypatch.setattr(tf.train.Coordinator, "should_stop", late)
     check_03(*SETTINGS[0])
 
@@ -95,7 +95,7 @@ def third_fails(calls):
         return tf.assign_add(calls, 1)
 
 
-def test_03_ends_by_an_error_that_comes_after_the_last_dequeue(tmp_path):
+def test_03_raises_an_error_that_comes_after_the_last_dequeue(tmp_path):
     source, call = (ROOT / SCRIPTS["03"]).read_text(), "tf.assign_add(calls, 1)"
     assert source.count(call) == 1
     (tmp_path / "03.py").write_text(source.replace(call, "third_fails(calls)"))
@@ -103,16 +103,16 @@ def test_03_ends_by_an_error_that_comes_after_the_last_dequeue(tmp_path):
         run_here(tmp_path / "03.py", "--dequeues", 9, third_fails=third_fails)
 
 
-# What tf.Print prints. Two threads that print at once may share a line.
+# Output of tf.Print. Two threads that print at the same time may share a line.
 PRINTED = r"(?:Generated, call: \[\d+\]|Dequeued, elements left: \[\S+\])\[[^\]]*\]"
 
 
-def test_nothing_but_tf_print_is_on_stderr(demos):
+def test_only_tf_print_writes_to_stderr(demos):
     stderr = demos["02"][1] + demos["03"][1]
     assert len(re.findall(PRINTED, stderr)) == 3 + 13
     rest = re.sub(PRINTED, "", stderr).splitlines()
     if tuple(map(int, tf.__version__.split(".")[:2])) < (1, 5):
-        # There tf.Print is a line of the log, with whose lines this one comes.
+        # There, tf.Print writes to TensorFlow's log, which has one more line.
         rest = [line for line in rest if not re.search(r"\bI \S*logging_ops\S* $", line)]
         assert len(rest) == 1
         assert "Skipping cancelled dequeue attempt" in rest[0]

@@ -1,4 +1,4 @@
-"""The trace, the figures, and the timeline of a reader's own program."""
+"""The trace, the figures, and the page's code that records a timeline."""
 
 import json
 import re
@@ -15,7 +15,7 @@ from support import tf
 RESULTS = ROOT / "benchmarks" / "results"
 
 
-def test_trace(copy):
+def test_the_trace_shows_that_only_04_reads_while_it_computes(copy):
     flags = ("--read_latency_ms", 3, "--steps", 4, "--json", "overlap.json")
     status, stdout, stderr = copy.run_module("benchmarks.trace", *flags)
     assert (status, stderr) == (0, "")
@@ -46,7 +46,7 @@ def repeated(*calls):
     ]
 
 
-def test_spans_by_hand():
+def test_spans_are_those_computed_by_hand():
     reading = [("input/file_system/wait", 10, 30), ("input/label/Sum", 31, 35)]
     step = [("_arg_input/x", 50, 51), ("model/hidden/MatMul", 52, 70), ("training/Adam", 71, 80)]
     calls = repeated(reading, [*step, ("training/train_step", 80, 81)])
@@ -79,7 +79,7 @@ def pixels(path, color):
     return int(np.all(abs(image.imread(str(path))[:, :, :3] - rgb) < 0.01, axis=2).sum())
 
 
-def test_figures_are_drawn_from_files(copy):
+def test_each_figure_is_drawn_in_all_its_colors(copy):
     for name in figures.FIGURES:
         shutil.copy(str(RESULTS / (name + ".json")), str(copy.elsewhere))
     status, stdout, stderr = copy.run_module("benchmarks.figures", "--dir", copy.elsewhere)
@@ -92,7 +92,7 @@ def test_figures_are_drawn_from_files(copy):
                 assert pixels(path, color) > 100, (name, color)
 
 
-def test_what_cannot_be_drawn_costs_a_line(tmp_path, monkeypatch):
+def test_a_figure_that_cannot_be_drawn_is_reported_in_one_line(tmp_path, monkeypatch):
     def fails(words):
         monkeypatch.setattr("sys.argv", ["figures", "--dir", str(tmp_path)])
         with pytest.raises(SystemExit, match=words) as end:

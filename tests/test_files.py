@@ -60,7 +60,7 @@ def ends(words):
     return pytest.raises(SystemExit, match=words)
 
 
-def test_files_hold_what_the_simulated_file_system_has(written):
+def test_files_contain_what_the_simulated_file_system_reads(written):
     paths = sorted((written.folder / "data").iterdir())
     found = [one for path in paths for one in tf.python_io.tf_record_iterator(str(path))]
     found = [tf.train.Example.FromString(one).features.feature for one in found]
@@ -74,7 +74,7 @@ def test_files_hold_what_the_simulated_file_system_has(written):
     assert digest == "7914d8f436564d856b8dbf8af2b6b697f045ea5b341fb8c97ac86f75d836a831"
 
 
-def test_write_adds_what_is_missing(written, call, tmp_path):
+def test_write_adds_the_missing_files(written, call, tmp_path):
     write = ("going_further.files.write", "--data_dir", tmp_path, "--examples", 300, "--files", 4)
     first, second, *_ = complete = sorted((written.folder / "data").iterdir())
     (tmp_path / ".DS_Store").write_text("Hidden files don't count.")
@@ -157,7 +157,7 @@ def test_each_epoch_has_each_example_in_another_order(numbers, name):
 
 
 @pytest.mark.parametrize("name", sorted(set(INPUTS) - {"recipe"}))
-def test_each_block_has_the_latency_and_threads_share_it(numbers, name, monkeypatch):
+def test_each_block_has_the_latency_and_threads_overlap(numbers, name, monkeypatch):
     threads = 1 if name == "feed_dict" else 4
     sleep, calls, together = time.sleep, itertools.count(), threading.Barrier(threads)
 
@@ -174,11 +174,11 @@ def test_each_block_has_the_latency_and_threads_share_it(numbers, name, monkeypa
     assert 0 <= next(calls) - 3 * (7 + 4 + 2) <= threads
 
 
-def test_what_a_shuffle_does(numbers):
+def test_each_input_shuffles_as_the_page_says(numbers):
     def shuffle(name, examples):
         flags = {"batch_size": 4, "epochs": 1, "threads": 1, "shuffle_examples": examples}
         batches = read(name, numbers, **flags)
-        of_a = np.array([n for n in sum(batches, []) if n < 100])  # all of the first file
+        of_a = np.array([n for n in sum(batches, []) if n < 100])  # the examples of the first file
         return batches, np.mean(np.abs(of_a - np.arange(100)))  # how far an example moves
 
     assert shuffle("queue", 0)[1] < 15  # The buffer always holds 16 examples.
@@ -212,7 +212,7 @@ def damaged(path):
     path.write_bytes(data)
 
 
-DAMAGE = {  # what happens to a file of 50 records, and the line that's printed
+DAMAGE = {  # a function that damages a file of 50 records, and the message
     "damaged": (damaged, r"{}: can't read record 26: corrupted record at \d+$"),
     "deleted": (lambda path: path.unlink(), "NotFoundError: {}"),
     "no features": (
@@ -230,13 +230,13 @@ def test_a_bad_file_is_named_in_one_line(numbers, name, damage):
     change, words = DAMAGE[damage]
     change(Path(numbers[1]))
     with ends(words.format(numbers[1])) as ended, checks.blamed(numbers):
-        if damage != "deleted":  # The others are there when the training starts.
+        if damage != "deleted":  # The other files are there when the training starts.
             checks.find(os.path.dirname(numbers[1]))
         read(name, numbers)
     assert "\n" not in ended.value.code
 
 
-def test_nothing_but_the_line_is_printed(numbers, written):  # TensorFlow 1.0 logs each error.
+def test_a_bad_file_prints_only_one_line(numbers, written):  # TensorFlow 1.0 logs each error.
     records.write(numbers[1], [numbered(0), b""])
     flags = ("--data_dir", os.path.dirname(numbers[1]))
     status, _, stderr = written.run_module("going_further.files.training", *flags)
@@ -257,7 +257,7 @@ def test_a_long_search_says_that_it_is_running(numbers, capsys):
         raise tf.errors.DataLossError(None, None, "corrupted record at 103900")
 
 
-def test_a_folder_without_files_to_read(tmp_path):
+def test_a_folder_without_files_is_reported(tmp_path):
     hint = r' To write files, type: ".*" -m going_further.files.write$'
     with ends("Can't read the folder .*: No such file or directory." + hint):
         checks.find(str(tmp_path / "nowhere"))
@@ -267,7 +267,7 @@ def test_a_folder_without_files_to_read(tmp_path):
         checks.find(str(tmp_path))
 
 
-def test_an_error_of_the_model_stays_as_it_is(numbers):
+def test_an_error_of_the_model_is_not_changed(numbers):
     with pytest.raises(tf.errors.InvalidArgumentError, match="the model"), checks.blamed(numbers):
         run("queue", numbers, lambda x, y_true: tf.Assert(x[0, 0] < 0, ["the model"]))
 
@@ -280,7 +280,7 @@ def test_the_part_to_copy_is_the_code_that_runs():
     assert block("files") in re.sub(r"^    ", "", code, flags=re.M)
 
 
-def test_code_for_images(tmp_path):
+def test_the_code_for_images_reads_what_it_writes(tmp_path):
     names = {"tf": tf}
     exec(block("images"), names)
     pixels = np.random.RandomState(0).randint(0, 256, [300, 28, 28]).astype(np.uint8)
@@ -326,7 +326,7 @@ def test_a_queue_needs_copies_of_arrays_that_are_reused(copies):
 
 
 @pytest.mark.skipif(not HAS_TF_DATA, reason="before 1.12")
-def test_what_the_page_says_of_tf_data():
+def test_tf_data_shuffles_and_reuses_arrays_as_the_page_says():
     def epochs(dataset, starts):
         iterator, found = dataset.make_initializable_iterator(), []
         x, y_true = iterator.get_next()

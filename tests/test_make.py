@@ -1,4 +1,4 @@
-"""What make does on a new machine, and what a script says if a module is missing."""
+"""make on a new machine, and the scripts if a module is missing."""
 
 import os
 import re
@@ -10,7 +10,7 @@ import pytest
 from conftest import ROOT, executable
 from support import python
 
-# A Python of the given version. Its environments hold a copy of it. Its pip only writes a log.
+# A fake Python of this version. Its environments contain a copy of it. Its pip writes a log.
 FAKE_PYTHON = """
 case "$*" in
 *"import ensurepip"*) exit {status} ;;
@@ -27,7 +27,7 @@ else:
 esac
 """
 
-# Makes an environment of Python 3.13, if the arguments are right.
+# A fake uv, which makes an environment of Python 3.13 if its arguments are right.
 FAKE_UV = '[ "$*" = "venv --seed --python 3.13 .venv" ] && exec python-of-uv -m venv .venv\n'
 
 
@@ -58,7 +58,7 @@ class Machine:
         return status, stdout, stderr.split("\n")[0]
 
     def installed(self):
-        """The arguments of all pip commands until now."""
+        """Returns the arguments of all pip commands so far."""
         log = self.copy.folder / "pip.log"
         return log.read_text() if log.exists() else ""
 
@@ -69,7 +69,7 @@ def machine(copy):
 
 
 def made(command, version, folder=".venv"):
-    """What make prints when it makes an environment."""
+    """Returns the lines that make prints when it makes an environment."""
     return (
         f"Making the virtual environment: {command} {folder}\n"
         f"Installing TensorFlow for Python {version} in {folder}.\n"
@@ -108,7 +108,7 @@ def test_without_a_suitable_python_make_names_uv_or_uses_it(machine):
     assert machine.make(".venv/ready") == (0, stdout, "")
 
 
-def test_a_debian_without_venv(machine):
+def test_on_a_debian_without_venv_make_names_the_package(machine):
     machine.add_python("3.13", status=1)
     status, stdout, stderr = machine.make("run")
     assert (status, stdout) == (2, "")
@@ -123,7 +123,7 @@ def test_an_environment_that_could_not_be_made_is_removed(machine):
     assert not machine.tf1.exists()
 
 
-def test_python_3_6_is_for_tensorflow_1_0_0(machine):
+def test_on_python_3_6_make_run_names_make_run_tf1(machine):
     machine.add_python("3.6")
     status, stdout, stderr = machine.make("run")
     assert (status, stdout) == (2, "")
@@ -141,7 +141,7 @@ def test_make_replaces_the_environment_if_the_user_names_another_version(machine
     machine.make("-n", ".venv/ready", f"PYTHON={old}")  # only prints what it would do
     machine.make("-n", "clean", f"PYTHON={old}")
     machine.make("lint-not-there", f"PYTHON={old}")
-    assert machine.make(".venv/ready", PYTHON=str(old)) == (0, "", "")  # for another program
+    assert machine.make(".venv/ready", PYTHON=str(old)) == (0, "", "")  # for other programs
 
     stdout = "Replacing .venv, because it was made with Python 3.10.\n"
     stdout += made(f"{old} -m venv", "3.7")
@@ -165,7 +165,7 @@ def test_make_replaces_an_environment_that_does_not_work(machine):
         assert machine.make(".venv/ready") == (0, stdout, "")
 
 
-def test_the_environment_of_tensorflow_1_0_0(machine):
+def test_the_environment_of_tensorflow_1_0_0_has_python_3_6(machine):
     for arguments in ([], ["PYTHON=/nowhere/python"], ["PYTHON=python3"]):
         machine.add_python("3.10")
         status, stdout, stderr = machine.make("run-tf1", *arguments)
@@ -184,7 +184,7 @@ def test_the_environment_of_tensorflow_1_0_0(machine):
     stdout = "Replacing .venv-tf1, because its Python is gone.\n" + stdout
     assert machine.make(".venv-tf1/ready") == (0, stdout, "")
 
-    python36.unlink()  # Changed requirements don't need it.
+    python36.unlink()  # Changed requirements are installed without it.
     os.utime(str(machine.tf1 / "ready"), (0, 0))
     status, stdout, _ = machine.make(".venv-tf1/ready")
     assert (status, stdout.count("\n")) == (0, 1)
@@ -231,7 +231,7 @@ def test_advice_for_a_missing_module_does_not_replace_tensorflow(copy, name):
     assert copy.run("01") == (1, "", expected + name + "\n")
 
 
-def test_advice_without_tensorflow(copy):
+def test_without_tensorflow_a_script_names_make_run(copy):
     command = copy.command("04")
     status, _, stderr = copy.finish(copy.start([command[0], "-S", *command[1:]]))
     assert (status, stderr.count("\n")) == (1, 1)

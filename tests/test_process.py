@@ -1,4 +1,4 @@
-"""What people do to scripts: stop them, pipe them, mistype them, break what they need."""
+"""Scripts that are stopped, piped, or mistyped, or whose data or TensorFlow is broken."""
 
 import os
 import re
@@ -25,14 +25,14 @@ def wait_for(process, text):
     pytest.fail(f"no line with {text!r}: {process.stderr.read()}")
 
 
-# What a fake TensorFlow does when it is imported.
+# Code of a fake TensorFlow.
 LOADED = "raise SystemExit('TensorFlow was loaded')"
 LOADS_LONG = "import time; print('loading', flush=True); time.sleep(3); " + LOADED
 
 # ------------------------------------------------------------------ stopped
 
-# Runs a script, which writes where its threads are into a file when it gets SIGUSR1.
-TELLS_WHERE = """
+# Runs a script. When it gets SIGUSR1, it writes the stacks of its threads to a file.
+WRITES_STACKS = """
 import faulthandler, os, runpy, signal, sys
 faulthandler.register(signal.SIGUSR1, open(sys.argv[1], "w"))
 sys.argv = sys.argv[2:]
@@ -41,11 +41,11 @@ runpy.run_path(sys.argv[0], run_name="__main__")
 """
 
 
-def test_ctrl_c_while_a_dequeue_is_blocked(copy):
+def test_ctrl_c_ends_a_script_that_is_blocked_in_a_dequeue(copy):
     where, flags = copy.elsewhere / "where", ["--read_latency_ms", "60000"]
-    command = [sys.executable, "-c", TELLS_WHERE, str(where), *copy.command("04", *flags)[1:]]
+    command = [sys.executable, "-c", WRITES_STACKS, str(where), *copy.command("04", *flags)[1:]]
     process = copy.start(command)
-    wait_for(process, "TensorFlow")  # Until then, the signal would end it.
+    wait_for(process, "TensorFlow")  # Before that line, SIGUSR1 would end it.
     in_session = r"/session\.py.* in \w+\n(  File .*\n)*"
     blocked = re.compile(in_session + r"  File .*04_\S+ line \d+ in train$", re.M)
     deadline = time.monotonic() + LIMIT
@@ -58,8 +58,8 @@ def test_ctrl_c_while_a_dequeue_is_blocked(copy):
     assert (status, stderr) == (-signal.SIGINT, "")
 
 
-# Where else Ctrl-C may arrive: the script, its flags, and the line after which it's typed. The line
-# arrives at once, though it's printed into a pipe.
+# Other moments for Ctrl-C: the script, its flags, and the line of output after which it's typed.
+# The script flushes each line, so the line arrives at once.
 MOMENTS = {
     "training": ("04", ["--steps", 10**6], "step     0"),
     "hanging forever": ("02", ["--patience", 0], "hanging for 1 s"),
@@ -67,7 +67,7 @@ MOMENTS = {
 
 
 @pytest.mark.parametrize("moment", sorted(MOMENTS))
-def test_ctrl_c(copy, moment):
+def test_ctrl_c_ends_a_script_without_a_traceback(copy, moment):
     script, flags, line = MOMENTS[moment]
     process = copy.start(copy.command(script, *flags))
     wait_for(process, line)
@@ -88,7 +88,7 @@ def test_a_script_whose_parent_ignores_ctrl_c_ignores_it_too(copy):
     assert copy.timings.exists()
 
 
-# What IPython's %run does: each script in the same process, in which sys.ps1 is set.
+# Runs scripts as IPython's %run does: all in one process, in which sys.ps1 is set.
 INTERACTIVE = """
 import runpy, signal, sys
 sys.ps1 = "In : "
@@ -108,7 +108,7 @@ def test_scripts_run_one_after_the_other_in_a_notebook(copy):
     assert stdout.count("Background threads that were started: 2\n") == 2
 
 
-def test_signals_while_tensorflow_loads(copy):
+def test_ctrl_c_and_nohup_work_while_tensorflow_loads(copy):
     (copy.folder / "tensorflow.py").write_text(LOADS_LONG)
     process = copy.start(copy.command("01"))
     wait_for(process, "loading")
@@ -122,7 +122,7 @@ def test_signals_while_tensorflow_loads(copy):
     assert "TensorFlow was loaded" in copy.finish(process)[2]
 
 
-def test_broken_pipe(copy):
+def test_a_broken_pipe_ends_a_script_without_a_message(copy):
     process = copy.start(copy.command("04"))
     process.stdout.readline()
     process.stdout.close()
@@ -131,7 +131,7 @@ def test_broken_pipe(copy):
     assert (status, stderr) == (-signal.SIGPIPE, "")
 
 
-def test_a_terminal_that_cannot_spell_a_name(copy):
+def test_a_name_that_the_terminal_cannot_show_is_escaped(copy):
     timings = copy.elsewhere / "\N{CJK UNIFIED IDEOGRAPH-65E5}.jsonl"
     timings.write_text("damaged")
     env = {"PYTHONIOENCODING": "latin-1"}
@@ -158,7 +158,7 @@ def test_flags_need_no_tensorflow(copy, script):
     assert stdout.count("(default:") == stdout.count("\n  --")
 
 
-# ------------------------------------------------------------------ what fails while it trains
+# ------------------------------------------------------------------ errors of a script
 
 # Runs 04 and 03 in one process, each with something broken. The last error isn't caught.
 BROKEN = """
@@ -168,17 +168,17 @@ from support import tf
 
 read_batch, build_model, random_normal = common.read_batch, common.build_model, tf.random_normal
 
-def broken(generate, check):  # as generate(), after a check of the number of calls
+def broken(generate, check):  # Returns generate() with a check of the number of calls.
     def checked(*args, **options):
         calls = tf.Variable(0, trainable=False)
         with tf.control_dependencies([check(calls)]):
             return tf.identity(generate(*args, **options))
     return checked
 
-def fails(n):  # the n-th call does
+def fails(n):  # The n-th call fails.
     return lambda calls: tf.Assert(tf.assign_add(calls, 1) < n, ["the disk is on fire"])
 
-def ends(n):  # after n calls
+def ends(n):  # The data ends after n calls.
     return lambda calls: calls.count_up_to(n)
 
 def infinite(x, y_true):
@@ -215,7 +215,7 @@ CLOSED = "is closed and has insufficient elements"  # the queue's own error
 ERRORS = {  # the error that is shown
     "at once": FIRE,
     "with much left in the queue": FIRE,
-    # By TensorFlow's custom that isn't an error; with steps left to do it is.
+    # In 04, the end of the data is an error, because there are steps left.
     "no data": CLOSED,
     "training": "x is infinite",
     "generator": FIRE,
@@ -232,18 +232,18 @@ def test_the_first_error_is_shown_and_no_result(copy):
         assert (CLOSED in shown[name]) == (message == CLOSED)
         for result in ("accuracy after", "time:", "Answer:"):
             assert result not in shown[name]
-        assert "step   180" not in shown[name]  # it stops at once, with batches in the queue
+        assert "step   180" not in shown[name]  # It stops at once, though the queue has batches.
     assert not copy.timings.exists()
 
 
-# ------------------------------------------------------------------ a TensorFlow that is missing
+# ------------------------------------------------------------------ an import that fails
 
 
 ABORTS = "import os; os.write(2, b'no AVX\\n'); os.abort()"
 FAILS = "import os; os.write(2, b'the reason\\n'); raise ImportError('something else')"
 
 
-def test_what_tensorflow_says_when_its_import_fails_is_shown(copy):
+def test_stderr_of_tensorflow_is_shown_if_its_import_fails(copy):
     fake = copy.folder / "tensorflow.py"
     for code, status, lines in ((ABORTS, -signal.SIGABRT, ["no AVX"]), (FAILS, 1, ["the reason"])):
         fake.write_text(code)
@@ -251,7 +251,7 @@ def test_what_tensorflow_says_when_its_import_fails_is_shown(copy):
         assert (ended, stderr.splitlines()[:1]) == (status, lines)
     assert "ImportError: something else" in stderr
 
-    # A user who asks for TensorFlow's log messages gets them.
+    # If you ask for TensorFlow's log messages, you get them.
     (copy.folder / "tensorflow.py").write_text("import os; os.write(2, b'a detail\\n'); " + LOADED)
     assert "a detail" not in copy.run("01")[2]
     assert "a detail" in copy.run("01", env={"TF_CPP_MIN_LOG_LEVEL": "0"})[2]

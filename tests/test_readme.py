@@ -1,4 +1,4 @@
-"""The pages' commands, files and flags exist; their code runs; they show what is printed."""
+"""The pages: their commands, files, and flags exist, their code runs, their output is real."""
 
 import re
 import subprocess
@@ -10,20 +10,20 @@ import pytest
 from conftest import ROOT, SCRIPTS
 from support import tf
 
-pytestmark = pytest.mark.xdist_group("scripts")  # which share runs
+pytestmark = pytest.mark.xdist_group("scripts")  # These tests share runs.
 
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted(ROOT.glob("docs/*.md"))]
 README = PAGES[0].read_text()
 MAKEFILE = (ROOT / "Makefile").read_text()
 
 
-def test_pages_are_reached_from_the_readme():
+def test_the_readme_links_to_each_page():
     for page in PAGES[1:]:
         assert f"]({page.relative_to(ROOT)})" in README, page
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
-def test_what_is_named_exists(page):
+def test_commands_links_and_modules_of_a_page_exist(page):
     text = page.read_text()
     for target in re.findall(r"`make ([a-z][a-z0-9-]*)", text):
         assert re.search(rf"^{target}:", MAKEFILE, re.M), target
@@ -40,12 +40,12 @@ def test_what_is_named_exists(page):
 
 
 def anchors(text):
-    """What a page's headings can be linked to by."""
+    """Returns the anchors of a page's headings."""
     headings = re.findall(r"^#+ (.*)$", text, re.M)
     return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
-def test_flags_exist(copy):
+def test_the_flags_of_the_readme_exist(copy):
     flags = set(re.findall(r"`[^`]*?(--[a-z_]+)", README)) - {"--help"}
     assert {"--read_latency_ms", "--threads", "--patience", "--seed"} <= flags
     (copy.folder / "tensorflow.py").write_text("")
@@ -59,22 +59,22 @@ def test_flags_exist(copy):
 
 
 def block(name):
-    """The code that a page shows as ```python name."""
+    """Returns the code that a page shows as ```python name."""
     text = "".join(page.read_text() for page in PAGES)
     (code,) = re.findall(rf"^```python {name}\n(.*?)```", text, re.M | re.S)
     return code
 
 
-def test_the_part_to_copy_runs_as_it_stands():
+def test_the_part_to_copy_runs_unchanged():
     names = {"tf": tf}
     with tf.Graph().as_default():
         exec(re.sub(r"^import tensorflow as tf .*", "", block("copy"), flags=re.M), names)
     assert [thread.is_alive() for thread in names["threads"]] == [False, False]
 
 
-@pytest.mark.parametrize("runners", [1, 3])  # the last of which closes the queue
+@pytest.mark.parametrize("runners", [1, 3])  # The last one closes the queue.
 @pytest.mark.parametrize("fails", [False, True])
-def test_code_for_data_that_ends_or_fails(fails, runners):
+def test_the_code_for_data_that_ends_also_raises_errors(fails, runners):
     with tf.Graph().as_default(), tf.Session() as sess:
         read = tf.Variable(0, trainable=False).count_up_to(7)  # 0 to 6, then OutOfRangeError
         if fails:
@@ -96,7 +96,7 @@ def test_code_for_data_that_ends_or_fails(fails, runners):
         assert [thread.is_alive() for thread in names["threads"]] == [False] * (runners + 1)
 
 
-def test_a_queue_of_labeled_batches_that_python_reads():
+def test_a_queue_returns_labeled_batches_from_python_in_order():
     batches = iter([np.full([128, 1024], n, np.float32) for n in range(20)])
 
     def read():
@@ -109,13 +109,13 @@ def test_a_queue_of_labeled_batches_that_python_reads():
         exec(block("numpy") + block("label"), names)
         coord = tf.train.Coordinator()
         threads = tf.train.start_queue_runners(sess, coord)
-        options = tf.RunOptions(timeout_in_ms=60000)  # so that it fails instead of hanging
+        options = tf.RunOptions(timeout_in_ms=60000)  # An empty queue fails instead of hanging.
         with coord.stop_on_exception():
             while True:
                 coord.raise_requested_exception()
                 x, y_true = sess.run([names["x"], names["y_true"]], options=options)
                 found.append((x.min(), x.max(), y_true.min(), y_true.max()))
-        if tf.__version__ == "1.0.0":  # there StopIteration is a failure, too
+        if tf.__version__ == "1.0.0":  # There, StopIteration is an error, too.
             with pytest.raises(tf.errors.OpError):
                 coord.join(threads)
         else:
@@ -163,19 +163,19 @@ def train_step(x):
 @pytest.mark.skipif(
     not hasattr(tf, "data") or not hasattr(tf.data, "AUTOTUNE"), reason="before 2.4"
 )
-def test_tensorflow_2_s_own_style(copy):
-    path = copy.folder / "eager.py"  # AutoGraph reads the source
+def test_the_code_for_tensorflow_2_trains_on_each_batch(copy):
+    path = copy.folder / "eager.py"  # a file, because AutoGraph reads the source
     path.write_text(EAGER + block("eager") + "print(int(seen), len(calls))\n")
     status, stdout, stderr = copy.finish(copy.start([sys.executable, str(path)]))
     assert status == 0, stderr
-    # Batches 0 to 99, three times; but Python called train_step only once, to build the graph.
+    # Batches 0 to 99, three times. Python called train_step only once, to build the graph.
     assert stdout == f"{3 * 2 * sum(range(100))} 1\n"
 
 
 # ------------------------------------------------------------------ what is shown
 
 
-def test_what_was_measured_is_what_is_quoted():
+def test_the_pages_quote_the_measured_numbers():
     pages = [str(page) for page in PAGES if "<!-- [[[cog" in page.read_text()]
     assert len(pages) == 3
     check = [sys.executable, "-m", "cogapp", "--check", "-I", ".", *pages]
@@ -183,23 +183,23 @@ def test_what_was_measured_is_what_is_quoted():
 
 
 def shape(line):
-    """A line of output without what differs from run to run: numbers, the device, the limit."""
+    """Returns a line of output without its numbers, its device, and its verdict."""
     line = re.sub(r"^(Bottleneck: |Other programs used ).*", "VERDICT", line)
-    line = re.sub(r"(?<=\w)\*(?=  )", "", line)  # the mark of a disturbed run
+    line = re.sub(r"(?<=\w)\*(?=  )", "", line)  # marks a disturbed run
     line = re.sub(r"CPU with \d+ cores|GPU [^,]*$|GPU [A-Z][^,]*", "DEVICE", line)
     line = re.sub(r"\b[CG]PU(?= [\d?])", "PU", line)
     line = re.sub(r"[-+]?\d[\d.,]*(?:e-\d+)?", "#", line)
     return " ".join(line.split())
 
 
-def test_output_is_what_the_scripts_print(demos, trained):
+def test_the_readme_shows_what_the_scripts_print(demos, trained):
     printed = trained["01"] + trained["04"] + "".join(demos["02"] + demos["03"])
-    # TensorFlow 1.x logs what tf.Print prints. On 2.x two threads may share a line.
+    # On TensorFlow 1.x, tf.Print writes to the log. On 2.x, two threads may share a line.
     printed += re.sub(r"^I tensorflow/\S+ ", "", printed, flags=re.M)
     printed = re.sub(r"(?<=.)(?=Dequeued, |Generated, )", "\n", printed)
     printed = {shape(line) for line in printed.splitlines()}
 
     shown = re.findall(r"```text\n(.*?)```", README[: README.index("## How much time")], re.S)
-    assert len(shown) == 4  # of each script
+    assert len(shown) == 4  # one of each script
     for line in "".join(shown).splitlines():
         assert line in ("", "...") or shape(line) in printed, line

@@ -36,7 +36,7 @@ def fed(seconds, fetching_seconds, cpu_seconds, **changes):
 DAMAGED = [b"not json", b"\x00\xff\xfe garbage \x80", b"[1, 2]", b"[" * 100000, b'{"steps": 20, "b']
 
 
-def test_damaged_and_older_lines_cost_one_warning(tmp_path, capsys):
+def test_damaged_and_older_lines_are_reported_in_one_warning(tmp_path, capsys):
     path, sound = tmp_path / "timings.jsonl", run("queue", 3.0)
     path.write_bytes(b"\n".join(DAMAGED))
     for name in ("threads", "fetching_seconds", "others"):  # a line from another version
@@ -48,11 +48,11 @@ def test_damaged_and_older_lines_cost_one_warning(tmp_path, capsys):
     assert warning.startswith(f"Warning: 9 of 10 lines of {path} are damaged, or from another")
     assert warning.endswith("To start over, delete that file.\n")
     assert path.read_bytes().startswith(b"\n".join(DAMAGED))  # Nothing is lost.
-    path.unlink()  # the advice
+    path.unlink()  # as the warning says
     assert (timings.read(str(path)), capsys.readouterr().err) == ([], "")
 
 
-def test_a_file_that_cannot_be_written_costs_a_warning(tmp_path, capsys):
+def test_a_file_that_cannot_be_written_is_reported_in_a_warning(tmp_path, capsys):
     for path in (str(tmp_path), "/dev/full"):
         assert timings.read(path) == []
         timings.append(path, run("queue", 3.0))
@@ -106,7 +106,7 @@ def test_table_leaves_out_other_settings_and_says_so():
     assert "7 of 8 saved runs have other settings." in text
 
 
-def test_the_article_is_shown_beside_its_own_settings_only():
+def test_the_article_is_shown_only_for_its_own_settings():
     its = {"steps": 5000, "batch_size": 128, "read_latency_ms": 0}
     assert "GPU 43%    -36%" in "\n".join(timings.table([run("queue", 9.0, **its)]))
     for name in its:
@@ -118,7 +118,7 @@ def test_summary_has_the_medians_of_the_tables(tmp_path):
     runs = [run("feed_dict", seconds) for seconds in (3.0, 4.0, 9.0)]
     runs += [run("queue, threads 1, capacity 5", seconds) for seconds in (3.0, 3.0, 30.0)]
     runs += [run("feed_dict", 8.0, **wait), run("tf.data, threads 1, capacity 5", 4.0, **wait)]
-    runs += [run("feed_dict", 99.0, steps=7), *runs[:1]]  # other settings, and the last ones again
+    runs += [run("feed_dict", 99.0, steps=7), *runs[:1]]  # The last run sets the settings.
     for one in runs:
         timings.append(path, one)
     command = [sys.executable, "-m", "support", "--timings", path]
@@ -143,13 +143,13 @@ def test_summary_has_the_medians_of_the_tables(tmp_path):
 # ------------------------------------------------------------------ the prediction
 
 
-def test_prediction_by_hand():
+def test_the_prediction_is_the_one_computed_by_hand():
     # 1000 steps: 3 ms of training and 1 ms of fetching in each, and 7 ms of CPU time.
     one = fed(4.0, 1.0, 7.0)
     parts = {"training": 3.0, "fetching / threads": 1.0}
     assert prediction.terms([one], cores=2) == dict(parts, **{"CPU time / cores": 3.5})
     assert prediction.terms([dict(one, device="GPU Titan")], cores=2) == parts
-    assert prediction.terms([run("feed_dict", 4.0)], cores=2) == {}  # Nothing timed its fetching.
+    assert prediction.terms([run("feed_dict", 4.0)], cores=2) == {}  # It has no fetching time.
     runs = [fed(15.0, 12.0, 7.0), fed(15.0, 11.0, 7.0), fed(16.0, 13.0, 7.0)]  # The medians count.
     assert prediction.largest(prediction.terms(runs, cores=2, threads=2)) == (
         "fetching / threads",
@@ -157,7 +157,7 @@ def test_prediction_by_hand():
     )
 
 
-def test_what_is_said_of_the_prediction():
+def test_a_run_is_compared_with_the_prediction():
     fed_runs = [fed(4.0, 1.0, 7.0)]
     terms = [
         "Prediction: with a queue, a training step takes 3.50 ms, the largest of",
@@ -165,20 +165,20 @@ def test_what_is_said_of_the_prediction():
         "    1.00 ms  fetching / threads",
         "    3.50 ms  CPU time / cores",
     ]
-    said = compared(fed_runs[0], fed_runs, 2)
-    assert said == [*terms, "That's 12% less than with feed_dict, 4.00 ms."]
+    printed = compared(fed_runs[0], fed_runs, 2)
+    assert printed == [*terms, "That's 12% less than with feed_dict, 4.00 ms."]
     # tf.data has no queue to sample, so it gets no verdict about one.
-    said = compared(run("tf.data", 3.85), fed_runs, 2)
-    assert said == [*terms, "This run took 1.10 times that."]
+    printed = compared(run("tf.data", 3.85), fed_runs, 2)
+    assert printed == [*terms, "This run took 1.10 times that."]
     assert compared(run("tf.data", 3.85), [], 2) == []
-    said = compared(run("queue", 3.85, empty=0.9, full=0.0), [], 2)
-    assert said == ["Bottleneck: input. Try --threads 2."]
+    printed = compared(run("queue", 3.85, empty=0.9, full=0.0), [], 2)
+    assert printed == ["Bottleneck: input. Try --threads 2."]
 
 
 # ------------------------------------------------------------------ the verdict
 
-# Shares of the samples in which the queue is empty and full; of the CPU that the run and other
-# programs use; the bottleneck. Each threshold has a case on either side of it.
+# Share of samples in which the queue is empty, share in which it's full, share of the CPU that the
+# run uses, share that other programs use, bottleneck. Each threshold has a case on both sides.
 OBSERVATIONS = [
     (0.5, 0.0, 0.5, 0.0, "input"),
     (0.49, 0.0, 0.5, 0.0, "training"),
@@ -205,7 +205,7 @@ def test_one_rule_names_the_bottleneck_here_and_in_the_doctor(empty, full, cpu, 
     assert doctor.bottleneck(empty, full, cpu, others) == expected
 
 
-ADVICE = [  # what the run observed; what is said
+ADVICE = [  # observations of a run, and the start of its verdict
     ({"empty": 1.0, "full": 0.0}, "Bottleneck: input. Try --threads 2."),
     ({"empty": 1.0, "full": 0.0, "threads": 40}, "Bottleneck: input. Try --threads 64."),
     ({"empty": 1.0, "full": 0.0, "threads": 64}, "Bottleneck: input. --threads is already at its"),
@@ -221,9 +221,9 @@ ADVICE = [  # what the run observed; what is said
 
 
 @pytest.mark.parametrize("observed, expected", ADVICE)
-def test_advice(observed, expected):
-    (said,) = verdict.verdict(run("queue", 10.0, **observed))
-    assert said.startswith(expected)
+def test_the_verdict_says_what_to_try(observed, expected):
+    (printed,) = verdict.verdict(run("queue", 10.0, **observed))
+    assert printed.startswith(expected)
 
 
 # ------------------------------------------------------------------ the device
@@ -238,7 +238,7 @@ def test_usage_separates_this_process_from_other_programs():
     with device.Usage() as usage:
         subprocess.check_call([sys.executable, "-c", SPIN])
     seconds = time.perf_counter() - start
-    assert usage.others * seconds * cores > 0.9  # It may be more, if still others run.
+    assert usage.others * seconds * cores > 0.9  # It's more if other programs run.
     assert usage.cpu * seconds * device.cores() < 0.5
 
     start, end = time.perf_counter(), time.process_time() + 1
@@ -250,7 +250,7 @@ def test_usage_separates_this_process_from_other_programs():
 
 
 @pytest.mark.parametrize("code", ["echo '[N/A]'", "echo 90; exit 9", None])
-def test_a_gpu_whose_utilization_is_unknown(tmp_path, monkeypatch, code):
+def test_an_unknown_utilization_of_a_gpu_is_none(tmp_path, monkeypatch, code):
     monkeypatch.setattr(device, "gpu", lambda: {"pci bus id": "0000:01"})
     monkeypatch.setattr(
         device, "repeated", lambda act, interval: act() or device.contextlib.ExitStack()
@@ -263,7 +263,7 @@ def test_a_gpu_whose_utilization_is_unknown(tmp_path, monkeypatch, code):
     assert usage.gpu is None
 
 
-def test_a_gpu_that_tensorflow_does_not_use(tmp_path, monkeypatch, capsys):
+def test_a_gpu_that_tensorflow_does_not_use_is_reported(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(device, "gpu", lambda: None)
     executable(tmp_path / "nvidia-smi", 'echo "Fake GPU"\n')
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
@@ -284,7 +284,7 @@ BAD_NUMBERS += ["--read_latency_ms nan", "--read_latency_ms -1", "--patience inf
 
 
 @pytest.mark.parametrize("typed", [*BAD_NUMBERS, "--timings /nowhere/x", "--step 5"])
-def test_bad_flags(monkeypatch, capsys, typed):
+def test_a_bad_flag_prints_one_line(monkeypatch, capsys, typed):
     monkeypatch.setattr(sys, "argv", ["script", *typed.split()])
     with pytest.raises(SystemExit) as end:
         flags.parse_flags("A script.", " ".join(flags.SHARED))
@@ -294,7 +294,7 @@ def test_bad_flags(monkeypatch, capsys, typed):
     assert typed.split()[0] in error
 
 
-# ------------------------------------------------------------------ what is held back
+# ------------------------------------------------------------------ stderr that is hidden
 
 HOLD = """
 import os, sys
@@ -309,7 +309,7 @@ with stderr_held_back():
     "code, shown",
     [("pass", 0), ("sys.exit(3)", 0), ("raise ImportError('it failed')", 1), ("os.abort()", 1)],
 )
-def test_stderr_is_shown_if_what_is_held_back_fails(code, shown):
+def test_stderr_is_shown_if_the_code_fails(code, shown):
     command = [sys.executable, "-c", HOLD.format(code)]
     done = subprocess.run(command, cwd=str(ROOT), stderr=subprocess.PIPE, check=False)
     assert done.stderr.decode().count("the reason\n") == shown

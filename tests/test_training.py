@@ -1,4 +1,4 @@
-"""01 and 04: the same model and the same numbers, another input."""
+"""01 and 04 train the same model on the same batches, with different inputs."""
 
 import json
 import re
@@ -13,7 +13,7 @@ from support import tf, timings
 from support.device import cores
 from support.report import compared
 
-pytestmark = pytest.mark.xdist_group("scripts")  # which share runs
+pytestmark = pytest.mark.xdist_group("scripts")  # These tests share runs.
 
 # ------------------------------------------------------------------ the graphs
 
@@ -23,14 +23,14 @@ def types(script):
 
 
 def model(script):
-    """The nodes of a script's graph that aren't its input."""
-    rooms = ("model", "loss", "accuracy", "training", "init")
+    """Returns the nodes of a script's graph that aren't its input."""
+    scopes = ("model", "loss", "accuracy", "training", "init")
     nodes = script["x"].graph.as_graph_def().node
-    return [node for node in nodes if node.name.split("/")[0] in rooms]
+    return [node for node in nodes if node.name.split("/")[0] in scopes]
 
 
 def weights(script):
-    """{name: (shape, sum)} of the variables, before the training."""
+    """Returns {name: (shape, sum)} of the variables before the training."""
     graph = script["x"].graph
     with tf.Session(graph=graph) as sess:
         sess.run(script["init"])
@@ -38,7 +38,7 @@ def weights(script):
     return {name: (value.shape, value.sum()) for name, value in values.items()}
 
 
-def test_graphs_differ_in_the_input_only(tmp_path):
+def test_the_graphs_differ_only_in_the_input(tmp_path):
     flags = ("--steps", 1, "--timings", tmp_path / "timings")
     fed, queued = (run_here(ROOT / SCRIPTS[script], *flags) for script in ("01", "04"))
     flags += ("--batch_size", 7, "--threads", 3, "--seed", 1)
@@ -59,7 +59,7 @@ def test_graphs_differ_in_the_input_only(tmp_path):
         assert script["y_true"].get_shape().as_list() == [batch_size, 1]
 
 
-# ------------------------------------------------------------------ what is printed and kept
+# ------------------------------------------------------------------ what is printed and saved
 
 
 def accuracies(stdout):
@@ -71,7 +71,7 @@ def losses(stdout):
 
 
 def check_numbers(stdout, of_01):
-    """A run of 200 steps has learned, on the batches of 01: only rounding may differ."""
+    """Checks that a run of 200 steps has learned on the batches of 01, except for rounding."""
     before, after = accuracies(stdout)
     assert before == accuracies(of_01)[0] < 0.65
     assert after > 0.8
@@ -113,7 +113,7 @@ def test_runs_are_saved_and_compared_and_01_predicts_04(trained):
         assert trained[script].endswith("\n".join(compared(run, [fed], cores())) + "\n")
 
 
-def test_a_reader_changes_01(copy):
+def test_01_works_if_a_reader_changes_its_loop(copy):
     path = copy.folder / SCRIPTS["01"]
     source = path.read_text()
     timed, logged = "        with monitor.fetching:", "        monitor.log(step, loss_value)\n"
@@ -123,7 +123,7 @@ def test_a_reader_changes_01(copy):
     status, stdout, stderr = copy.run("01", "--steps", 100)
     assert (status, stderr) == (0, "")
     assert re.search(r"^time: \S+ s for 10 steps$", stdout, re.M)
-    assert "Prediction" not in stdout  # Nothing timed the fetching.
+    assert "Prediction" not in stdout  # The fetching wasn't timed.
 
 
 # ------------------------------------------------------------------ the queue
@@ -132,7 +132,7 @@ QUEUE = r"^queue: (\S+) of 5 batches on average, empty in (\d+)% of (\d+) sample
 TOO_FEW_STEPS = "in the queue before the training. Take more steps."
 
 
-def test_a_full_queue(trained):
+def test_04_reports_a_full_queue(trained):
     assert not re.search(QUEUE, trained["01"], re.M)
     average, empty, samples, full = re.search(QUEUE, trained["04"], re.M).groups()
     assert float(average) > 3
@@ -143,7 +143,7 @@ def test_a_full_queue(trained):
     assert TOO_FEW_STEPS not in trained["04"]
 
 
-def test_an_empty_queue(copy):
+def test_04_reports_an_empty_queue(copy):
     flags = ("--steps", 40, "--batch_size", 8, "--read_latency_ms", 120)
     status, stdout, stderr = copy.run("04", *flags)
     assert (status, stderr) == (0, "")
@@ -151,7 +151,7 @@ def test_an_empty_queue(copy):
     assert float(average) < 1
     assert int(empty) > 50
     assert int(full) == 0
-    assert int(samples) > 10  # of about 96, in 4.8 s
+    assert int(samples) > 10  # about 96 in 4.8 s, if the machine is idle
     assert "Prediction" not in stdout  # There is no run of 01.
     assert TOO_FEW_STEPS in stdout
 
@@ -160,7 +160,7 @@ LATENCY = 12.5  # ms: no other sleep takes as long
 
 
 @pytest.mark.parametrize("script, patience, ahead", [("01", 0.5, 0), ("04", 20, 5)])
-def test_queue_reads_on_while_training_pauses(tmp_path, monkeypatch, script, patience, ahead):
+def test_a_queue_reads_while_training_pauses(tmp_path, monkeypatch, script, patience, ahead):
     sleep, slept, found = time.sleep, [], []
 
     def read(seconds):
@@ -168,7 +168,7 @@ def test_queue_reads_on_while_training_pauses(tmp_path, monkeypatch, script, pat
         slept.append(seconds)
 
     def pause(monitor, step, loss):
-        """Wait for 5 more reads than were used: one in each step, and one for the accuracy."""
+        """Wait until 5 batches were read ahead. Each step and the accuracy have used one."""
         used, end = step + 2, time.monotonic() + patience
         while slept.count(LATENCY / 1000) < used + 5 and time.monotonic() < end:
             sleep(0.01)
@@ -178,18 +178,18 @@ def test_queue_reads_on_while_training_pauses(tmp_path, monkeypatch, script, pat
     monkeypatch.setattr(common.Monitor, "log", pause)
     flags = ("--steps", 3, "--read_latency_ms", LATENCY, "--timings", tmp_path / "timings")
     run_here(ROOT / SCRIPTS[script], *flags)
-    assert [min(count, 5) for count in found] == [ahead] * 4  # one more waits for its place
+    assert [min(count, 5) for count in found] == [ahead] * 4  # A sixth batch is blocked.
 
 
-def test_slow_reads_wait_in_parallel(tmp_path, monkeypatch):
+def test_slow_reads_overlap(tmp_path, monkeypatch):
     sleep, sleeps, meeting = time.sleep, [], threading.Barrier(16, timeout=60)
 
     def meet(seconds):
-        """Of the reads, each of the first 16 waits until 16 do."""
+        """Let each of the first 16 reads wait until all 16 have started."""
         if seconds == LATENCY / 1000:
             sleeps.append(seconds)
             if len(sleeps) <= 16:
-                meeting.wait()  # an error once it has taken too long
+                meeting.wait()  # raises an error after 60 s
         sleep(seconds)
 
     monkeypatch.setattr(time, "sleep", meet)
@@ -201,7 +201,7 @@ def test_slow_reads_wait_in_parallel(tmp_path, monkeypatch):
 # ------------------------------------------------------------------ the source
 
 
-def test_one_file_knows_which_tensorflow():
+def test_only_support_imports_tensorflow():
     for pattern in ("0*.py", "common.py", "going_further/**/*.py", "benchmarks/*.py"):
         for path in ROOT.glob(pattern):
             assert not re.search("import tensorflow|compat", path.read_text()), path

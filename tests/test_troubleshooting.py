@@ -9,7 +9,7 @@ from conftest import ROOT, SCRIPTS, Hangs, run_here
 from support import tf
 
 PAGE = (ROOT / "docs" / "troubleshooting.md").read_text()
-LATER = tf.RunOptions(timeout_in_ms=20000)  # or what fails would hang
+LATER = tf.RunOptions(timeout_in_ms=20000)  # so that a failure doesn't hang
 
 # The page's messages, as a pattern. The names of queues and threads, and the numbers, are examples.
 MESSAGES = "".join(re.findall(r"```text message\n(.*?)```", PAGE, re.S)).splitlines()
@@ -26,7 +26,7 @@ def sess():
 # ------------------------------------------------------------------ by message
 
 
-def test_the_end_of_the_data(sess):
+def test_the_end_of_the_data_has_this_message(sess):
     queue = tf.RandomShuffleQueue(200, 0, [tf.float32], [[]], name="queue")
     enqueue, close = queue.enqueue_many(tf.zeros([130])), queue.close()
     many, rest = queue.dequeue_many(128), queue.dequeue_up_to(128)
@@ -38,7 +38,7 @@ def test_the_end_of_the_data(sess):
     assert len(sess.run(rest, options=LATER)) == 2
 
 
-def test_a_reader_that_has_failed_at_the_very_start(sess):
+def test_a_reader_that_fails_at_the_start_closes_its_queue(sess):
     queue = tf.FIFOQueue(3, [tf.string], [[]], name="queue")
     runner = tf.train.QueueRunner(queue, [queue.enqueue(tf.read_file("there is no such file"))])
     tf.train.add_queue_runner(runner)
@@ -54,7 +54,7 @@ def test_a_reader_that_has_failed_at_the_very_start(sess):
         coord.join(threads)
 
 
-def test_epochs_that_are_not_initialized(sess):
+def test_uninitialized_epochs_have_this_message_and_this_fix(sess):
     name = tf.train.string_input_producer(["a"], num_epochs=1, name="names").dequeue()
     sess.run(tf.global_variables_initializer())
     coord = tf.train.Coordinator()
@@ -62,7 +62,7 @@ def test_epochs_that_are_not_initialized(sess):
     with pytest.raises(tf.errors.FailedPreconditionError, match=KNOWN):
         coord.join(threads)
     (code,) = re.findall(r"```python init\n(.*?)```", PAGE, re.S)
-    with tf.Session(graph=sess.graph) as again:  # whose queue is open
+    with tf.Session(graph=sess.graph) as again:  # Its queue is open.
         exec(code, {"tf": tf, "sess": again})
         coord = tf.train.Coordinator()
         tf.train.start_queue_runners(again, coord)
@@ -71,7 +71,7 @@ def test_epochs_that_are_not_initialized(sess):
         coord.join()
 
 
-def test_an_enqueue_that_is_cancelled(sess):
+def test_a_cancelled_enqueue_has_this_message(sess):
     queue = tf.FIFOQueue(1, [tf.float32], [[]], name="queue")
     enqueue, close = queue.enqueue(1.0), queue.close(cancel_pending_enqueues=True)
     sess.run(enqueue)
@@ -82,26 +82,26 @@ def test_an_enqueue_that_is_cancelled(sess):
     closer.join()
 
 
-# A runner without a Coordinator ends by the error of its cancelled enqueue.
+# A runner thread without a Coordinator raises the error of its cancelled enqueue op.
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
-def test_threads_that_still_run(sess):
+def test_threads_that_still_run_have_this_message_and_this_fix(sess):
     queue = tf.FIFOQueue(1, [tf.float32], [[]], name="queue")
     tf.train.add_queue_runner(tf.train.QueueRunner(queue, [queue.enqueue(1.0)]))
     close = queue.close(cancel_pending_enqueues=True)
     coord = tf.train.Coordinator()
-    threads = tf.train.start_queue_runners(sess)  # with coord: see 04 as it is
+    threads = tf.train.start_queue_runners(sess)  # coord is missing
     coord.request_stop()
     with pytest.raises(RuntimeError, match=KNOWN):
         coord.join(threads, stop_grace_period_secs=0.5)
-    sess.run(close)  # what the page says for a thread of one's own
+    sess.run(close)  # the page's fix for a thread of your own
     coord.join(threads, stop_grace_period_secs=20)
 
 
-def test_a_graph_that_is_finalized(sess):
+def test_a_finalized_graph_has_this_message(sess):
     epoch = tf.constant([1, 2])
     before = len(sess.graph.get_operations())
     first = epoch[0]
-    assert len(sess.graph.get_operations()) > before  # it grows, in silence
+    assert len(sess.graph.get_operations()) > before  # It grows without an error.
     sess.graph.finalize()
     with pytest.raises(RuntimeError, match=KNOWN):
         sess.run(epoch[0])
@@ -126,7 +126,7 @@ print(tf.train.start_queue_runners.__name__)
 
 
 @pytest.mark.skipif(tf.__version__.startswith("1."), reason="TensorFlow 1.x runs no eager ops")
-def test_queues_on_tensorflow_2(copy):
+def test_queues_on_tensorflow_2_have_these_messages_and_this_fix(copy):
     (code,) = re.findall(r"```python compat\n(.*?)```", PAGE, re.S)
     status, stdout, stderr = copy.python(EAGER + code + ON_THE_OLD_API)
     assert status == 0, stderr
@@ -138,7 +138,7 @@ def test_queues_on_tensorflow_2(copy):
 
 # ------------------------------------------------------------------ a line left out of 04
 
-LEFT_OUT = {  # what is replaced, and by what
+LEFT_OUT = {  # the code that is replaced, and its replacement
     "`add_queue_runner`": ("    tf.train.add_queue_runner(runner)", "    pass"),
     "`start_queue_runners`": ("tf.train.start_queue_runners(sess, coord)", "[]"),
     "its `coord`": ("start_queue_runners(sess, coord)", "start_queue_runners(sess)"),
@@ -168,7 +168,7 @@ def ends_early(x):
 
 
 def outcome(folder, read, old="", new=""):
-    """What becomes of 04 if `new` replaces `old`, and each batch goes through `read`."""
+    """Returns the outcome of 04 if `new` replaces `old`, and each batch goes through `read`."""
     source = (ROOT / SCRIPTS["04"]).read_text()
     assert old in source
     assert READ in source
@@ -186,16 +186,16 @@ def outcome(folder, read, old="", new=""):
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 @pytest.mark.parametrize("name", LEFT_OUT)
-def test_a_line_left_out_of_04(tmp_path, name):
+def test_a_line_left_out_of_04_has_the_effect_in_the_table(tmp_path, name):
     (row,) = re.findall(rf"^\| {re.escape(name)} \| (.*) \| (.*) \|$", PAGE, re.M)
     for text, read in zip(row, (goes_well, fails)):
         expected = text.replace("nothing waits", "")
         assert outcome(tmp_path, read, *LEFT_OUT[name]) in expected
 
 
-def test_04_as_it_is_and_data_that_ends_too_early(tmp_path):
+def test_04_reports_a_failed_reader_and_data_that_ends_too_early(tmp_path):
     assert outcome(tmp_path, goes_well) == ENDS
     assert outcome(tmp_path, fails) == FAILS
     assert outcome(tmp_path, ends_early) == "OutOfRangeError"
     left_out = LEFT_OUT["`clean_stop_exception_types=()`"]
-    assert outcome(tmp_path, ends_early, *left_out) == ENDS  # which looks like success
+    assert outcome(tmp_path, ends_early, *left_out) == ENDS  # It looks like success.

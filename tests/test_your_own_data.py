@@ -1,4 +1,4 @@
-"""Batches that Python makes: numpy_training.py, and the code of docs/your_own_data.md."""
+"""Batches from Python: numpy_training.py, and the code of docs/your_own_data.md."""
 
 import contextlib
 import faulthandler
@@ -30,7 +30,7 @@ FIRE = "the disk is on fire"
 
 @pytest.fixture(autouse=True)
 def nothing_is_left_behind():
-    """Each test ends, and its threads and worker processes have ended, too."""
+    """Checks that each test ends, and that its threads and worker processes end, too."""
     before = set(threading.enumerate())
     faulthandler.dump_traceback_later(2 * LIMIT, exit=True)
     yield
@@ -53,7 +53,7 @@ def recording(trained, record=lambda count: None):
 
 @pytest.fixture
 def train(monkeypatch, tmp_path):
-    """Runs numpy_training.py with a recording model, and other generators if wanted."""
+    """Returns a function that runs numpy_training.py and returns the batches of its model."""
 
     def train(name, *flags, batches=None, **options):
         trained = []
@@ -88,7 +88,7 @@ def burning():
 
 
 @pytest.mark.parametrize("name", numpy_training.INPUTS)
-def test_all_batches_are_trained_on_up_to_the_end(train, name):
+def test_the_model_trains_on_all_batches(train, name):
     if name in INPUTS:
         assert [len(x) for x in train(name, "--examples", 300)] == [128, 128, 44]
         return
@@ -97,7 +97,7 @@ def test_all_batches_are_trained_on_up_to_the_end(train, name):
 
 
 @pytest.mark.parametrize("name", ["thread", "py_func", "processes"])
-def test_no_batch_of_four_threads_is_lost_or_doubled(train, name):
+def test_no_batch_of_four_threads_is_lost_or_repeated(train, name):
     flags = SimpleNamespace(seed=0, examples=300, batch_size=20, work="python", work_ms=0)
     made = {x.tobytes() for worker in range(4) for x in numpy_batches.make_batches(flags, worker)}
     trained = train(name, "--threads", 4, "--examples", 300, "--batch_size", 20)
@@ -105,7 +105,7 @@ def test_no_batch_of_four_threads_is_lost_or_doubled(train, name):
 
 
 @pytest.mark.parametrize("name", HERE)
-def test_a_generator_may_fill_an_array_again_and_fail(train, name):
+def test_a_generator_may_fill_its_array_again_and_may_fail(train, name):
     trained = train(name, batches=refilled)
     assert [(x.min(), x.max()) for x in trained] == [(n, n) for n in range(20)]
     with pytest.raises(OSError, match=FIRE) as error:
@@ -114,11 +114,11 @@ def test_a_generator_may_fill_an_array_again_and_fail(train, name):
 
 
 @pytest.mark.parametrize("name", INPUTS)
-def test_request_stop_and_an_error_of_the_training_end_it(train, monkeypatch, name):
+def test_request_stop_and_an_error_of_the_model_end_the_training(train, monkeypatch, name):
     def fail(count):
         raise OSError(FIRE)
 
-    with pytest.raises(tf.errors.OpError, match=f"{FIRE}|see error log"):  # the latter is 1.0.0's
+    with pytest.raises(tf.errors.OpError, match=f"{FIRE}|see error log"):  # The second is 1.0.0's.
         train(name, record=fail)
     coord, made = tf.train.Coordinator, []
     monkeypatch.setattr(tf.train, "Coordinator", lambda *args: made.append(coord(*args)) or made[0])
@@ -154,14 +154,14 @@ def test_worker_processes_do_not_fork_and_may_fail(train, monkeypatch, tmp_path,
 
 
 def started(copy, name, *flags):
-    """Starts the script. Returns its process, which trains."""
+    """Starts the script, and returns its process when it trains."""
     command = copy.module("going_further.numpy_training", "--input", name, "--steps", 10**6, *flags)
     process = copy.start(command, cwd=str(copy.folder))
     wait_for(process, "step     0")
     return process
 
 
-def test_a_killed_worker_ends_the_training_with_a_line(copy):
+def test_a_killed_worker_ends_the_training_with_one_line(copy):
     process = started(copy, "processes", "--threads", 2, "--work_ms", 0)
     time.sleep(1)  # Now the queue is full, and the workers are blocked while they send.
     psutil.Process(process.pid).children()[-1].kill()  # The first child is multiprocessing's own.
@@ -170,7 +170,7 @@ def test_a_killed_worker_ends_the_training_with_a_line(copy):
 
 
 @pytest.mark.parametrize("name", INPUTS)
-def test_ctrl_c_leaves_nothing_behind(copy, name):
+def test_ctrl_c_leaves_no_process_behind(copy, name):
     process = started(copy, name)
     os.killpg(process.pid, signal.SIGINT)
     status, _, stderr = copy.finish(process)
@@ -187,7 +187,7 @@ def test_all_inputs_print_the_same_losses(monkeypatch, tmp_path, capsys):
     assert np.allclose(printed, printed[0], rtol=0.02, atol=0.01)
 
 
-def test_benchmark(monkeypatch, capsys):
+def test_the_benchmark_times_each_input(monkeypatch, capsys):
     flags = "--over work=python --rounds 1 --steps 1 --capacity 1 --batch_size 8"
     monkeypatch.setattr(sys, "argv", ["benchmarks", *flags.split()])
     benchmark.main()
@@ -199,7 +199,7 @@ def test_benchmark(monkeypatch, capsys):
 
 
 @pytest.mark.parametrize("batches", [None, refilled, burning])
-def test_the_part_to_copy(batches):
+def test_the_part_to_copy_runs_with_other_generators(batches):
     code, trained = re.sub(r"^import tensorflow as tf .*", "", block("own_data"), flags=re.M), []
     names = {"tf": tf, "own_batches": batches, "own_model": recording(trained)}
     if batches:  # Replace the two marked lines.
@@ -215,7 +215,7 @@ def test_the_part_to_copy(batches):
 
 @pytest.fixture
 def names():
-    """The names that the blocks need, with 3 batches in each queue: zeros, and ones."""
+    """Returns the names that the blocks need. One queue has 3 batches of 0, the other of 1."""
     with tf.Graph().as_default(), tf.Session() as sess:
         queues = [tf.FIFOQueue(3, [tf.float32]) for _ in range(2)]
         for n, queue in enumerate(queues):
