@@ -16,10 +16,10 @@ RESULTS = os.path.join(ROOT, "benchmarks", "results")
 
 
 def measured(name, **only):
-    """Returns the table of a result, or of its rows that have these labels."""
+    """Returns the table of a result, or of its rows that have these labels or this many threads."""
     data = load(os.path.join(RESULTS, name + ".json"))
     rows = [
-        {label: row[label] for label in row if label not in only}
+        {label: row[label] for label in row if label not in only or label == "threads"}
         for row in data["rows"]
         if all(row[label] == only[label] for label in only)
     ]
@@ -45,14 +45,19 @@ def result():
     )
 
 
-def difference():
-    """Returns the difference between 01 and 04."""
+def difference(left_out):
+    """Returns the lines that differ between 01 and 04.
+
+    Args:
+      left_out: regular expression of lines to leave out.
+    """
     texts = []
     for script in ("01_feed_dict_baseline.py", "04_queue_pipeline_training.py"):
         with open(os.path.join(ROOT, script)) as file:
             texts.append(file.read().splitlines())
     lines = list(difflib.unified_diff(*texts, n=0, lineterm=""))[2:]
     lines = [line for line in lines if line[:2] != "@@" and line != "-"]
+    lines = [line for line in lines if not re.search(left_out, line)]
     return "\n".join(["```diff", *lines, "```"]) + "\n"
 
 
