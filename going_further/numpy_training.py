@@ -1,11 +1,9 @@
 """04 with batches that a Python generator makes. --input selects how they get into the graph.
 
-feed_dict: the training loop feeds each batch, as in 01. thread: a background thread feeds it to an
-enqueue op. py_func: a QueueRunner's enqueue op calls Python. processes: like thread, but worker
-processes make the batches. tf_data: Dataset.from_generator(...).prefetch(n).
+feed_dict: the loop feeds each batch, as in 01. thread: a background thread feeds an enqueue op.
+py_func: a QueueRunner's enqueue op calls Python. processes: like thread, but worker processes make
+the batches. tf_data: Dataset.from_generator(...).prefetch(n).
 """
-
-import sys
 
 import numpy as np
 
@@ -33,21 +31,15 @@ def thread(flags, generators):
 
 def py_func(flags, generators):
     queue = tf.FIFOQueue(flags.capacity, [tf.float32])
-
-    def enqueue(batches):
-        read = tf.py_func(lambda: np.array(next(batches), np.float32), [], tf.float32)
-        return queue.enqueue(read)
-
+    functions = [lambda each=each: np.array(next(each), np.float32) for each in generators]
+    enqueues = [queue.enqueue(tf.py_func(each, [], tf.float32)) for each in functions]
     # The end of a generator is an OutOfRangeError. On TensorFlow 1.0, it's an InternalError.
     ends = {"queue_closed_exception_types": (tf.errors.OutOfRangeError, tf.errors.InternalError)}
-    runner = tf.train.QueueRunner(queue, [enqueue(batches) for batches in generators], **ends)
-    tf.train.add_queue_runner(runner)
+    tf.train.add_queue_runner(tf.train.QueueRunner(queue, enqueues, **ends))
     return queue.dequeue(name="x"), queue, None
 
 
 def tf_data(flags, generators):
-    if not hasattr(tf, "data"):
-        sys.exit(f"TensorFlow {tf.__version__} has no tf.data. Use TensorFlow 1.4 or later.")
     copies = map(np.array, generators[0])
     dataset = tf.data.Dataset.from_generator(lambda: copies, tf.float32, SHAPE)
     dataset = with_reader_threads(dataset.prefetch(flags.capacity), flags.threads)
@@ -56,13 +48,8 @@ def tf_data(flags, generators):
     return iterator.get_next(name="x"), None, None
 
 
-INPUTS = {
-    "feed_dict": feed_dict,
-    "thread": thread,
-    "py_func": py_func,
-    "processes": thread,  # with generators that have a worker process
-    "tf_data": tf_data,
-}
+INPUTS = {each.__name__: each for each in (feed_dict, thread, py_func, tf_data)}
+INPUTS["processes"] = thread  # with generators that have a worker process
 
 
 def parse_flags():
@@ -76,6 +63,8 @@ def parse_flags():
     flags = parser.parse()
     if flags.input in ("feed_dict", "tf_data") and flags.threads > 1:
         parser.error(f"--input {flags.input} has one generator, so it takes no --threads")
+    if flags.input == "tf_data" and not hasattr(tf, "data"):
+        parser.error(f"TensorFlow {tf.__version__} has no tf.data, which TensorFlow 1.4 added")
     if flags.input == "feed_dict":
         del flags.threads, flags.capacity  # It has no queue.
     flags.read_latency_ms = 0  # Generators have --work_ms instead.
@@ -102,8 +91,7 @@ def main():
     tf.get_default_graph().finalize()  # From here on, adding an op by mistake is an error.
 
     # If x is fed, its op doesn't run. So validation takes no batch from the queue.
-    x_validation = np.random.RandomState(flags.seed).standard_normal([1000, common.FEATURES])
-    validation = {x: x_validation.astype(np.float32)}
+    validation = {x: np.random.RandomState(flags.seed).standard_normal([1000, common.FEATURES])}
 
     def train(sess):
         print(f"accuracy before: {sess.run(accuracy, feed_dict=validation):.3f}")
