@@ -60,7 +60,11 @@ measured: .venv/ready
 	for script in 01_* 04_*; do echo "== slow_$$script"; .venv/bin/python $$script \
 	--read_latency_ms 3 --steps 1000 --timings results/run.jsonl; done; \
 	echo "== seen"; .venv/bin/python -m support --timings results/run.jsonl; \
-	for script in 02_* 03_*; do echo "== $$script"; .venv/bin/python $$script; done) \
+	for script in 02_* 03_*; do echo "== $$script"; .venv/bin/python $$script; done; \
+	echo "== doctor_01"; .venv/bin/python doctor.py 01_* --steps 1000 --timings results/run.jsonl; \
+	echo "== doctor_numpy"; PYTHONPATH=. .venv/bin/python doctor.py \
+	going_further/numpy_training.py --input feed_dict --steps 300 --timings results/run.jsonl; \
+	echo "== doctor_02"; .venv/bin/python doctor.py --give_up 02_* --patience 0 || test $$? = 3) \
 	> results/run.txt 2>&1 || { tail results/run.txt; exit 1; }
 	mv results/run.txt benchmarks/results
 	$(MAKE) figures quotes into=benchmarks/results
@@ -70,7 +74,8 @@ figures: .venv/ready
 
 # Writes the results into the pages.
 quotes: .venv/ready
-	.venv/bin/python -m cogapp -r -I . README.md docs/measurements.md docs/your_own_data.md
+	.venv/bin/python -m cogapp -r -I . README.md docs/measurements.md docs/your_own_data.md \
+	docs/troubleshooting.md
 
 # CLUSTER_FLAGS="--steps 5000" passes flags to the script.
 cluster: .venv/ready

@@ -32,7 +32,7 @@ def result():
     def saved(latency):
         same = {"tensorflow": newest, "read_latency_ms": latency}
         queue, fed = (find(rows, variant=name, **same) for name in ("queue, 1 thread", "feed_dict"))
-        return 5 * round(20 * (1 - ratios(queue, fed)[1]))  # a difference of 5% is noise
+        return round(100 * (1 - ratios(queue, fed)[1]))
 
     data = load(os.path.join(RESULTS, "pairs.json"))
     rows, cores = data["rows"], data["machine"]["cores"]
@@ -62,7 +62,7 @@ def difference(left_out):
 
 
 def printed(script, *parts):
-    """Returns parts of what a script printed in its last run by `make measured`.
+    """Returns parts of what a script printed in its first run by `make measured`.
 
     Args:
       script: start of its name.
@@ -70,7 +70,7 @@ def printed(script, *parts):
     """
     with open(os.path.join(RESULTS, "run.txt")) as file:
         runs = re.split(r"^== (\S+)\n", file.read(), flags=re.M)[1:]
-    (*_, text) = (text for name, text in zip(runs[::2], runs[1::2]) if name.startswith(script))
+    (text, *_) = (text for name, text in zip(runs[::2], runs[1::2]) if name.startswith(script))
     lines, shown = text.splitlines(), []
     for first, last in parts:
         begin = next(n for n, line in enumerate(lines) if re.match(first, line))

@@ -177,7 +177,7 @@ def test_the_code_for_tensorflow_2_trains_on_each_batch(copy):
 
 def test_the_pages_quote_the_measured_numbers():
     pages = [str(page) for page in PAGES if "<!-- [[[cog" in page.read_text()]
-    assert len(pages) == 3
+    assert len(pages) == 4
     check = [sys.executable, "-m", "cogapp", "--check", "-I", ".", *pages]
     assert subprocess.call(check, cwd=str(ROOT)) == 0, "Type: make quotes"
 
