@@ -1,6 +1,6 @@
-"""03: the queue of 02, filled by a background thread: a QueueRunner and a Coordinator.
+"""03: the queue of 02, filled by the background thread of a QueueRunner.
 
-How many times does the generator run? Predict it, also for other numbers. The script counts.
+How often are new numbers generated? Guess first, also with other flags. The script counts.
 """
 
 import time
@@ -12,7 +12,7 @@ capacity, refill, dequeues = FLAGS.capacity, FLAGS.refill, FLAGS.dequeues
 tf.reset_default_graph()
 tf.set_random_seed(FLAGS.seed)
 
-# The generator: `call` counts its runs. It runs because tf.Print needs its value.
+# Generates numbers. `call` counts how often, because tf.Print below takes `call` as an input.
 calls = tf.Variable(0, trainable=False, name="calls")
 call = tf.assign_add(calls, 1)
 x_input_data = tf.random_normal([refill], mean=-1.0, stddev=4.0)
@@ -24,35 +24,35 @@ enqueue = queue.enqueue_many(x_input_data)
 tf.train.add_queue_runner(tf.train.QueueRunner(queue, [enqueue]))
 
 x = queue.dequeue()
-with tf.control_dependencies([x]):  # Count the elements only after one was dequeued.
+with tf.control_dependencies([x]):  # Counts the elements after one was dequeued.
     left = queue.size()
 x = tf.Print(x, data=[x, left], message="Dequeued, elements left: ")
 
 print(f"Exercise: the queue has room for {capacity} elements, each refill adds {refill}, and the")
-print(f"main thread dequeues {dequeues} times. How many times does the generator run?")
+print(f"main thread dequeues {dequeues} times. How many times are numbers generated?")
 
 with tf.Session() as sess:
     sess.run(tf.global_variables_initializer())
-    coord = tf.train.Coordinator(clean_stop_exception_types=())  # see 04
+    coord = tf.train.Coordinator(clean_stop_exception_types=())  # 04 explains it.
     # Two threads: one runs the enqueue op, the other closes the queue at the end.
     threads = tf.train.start_queue_runners(sess, coord)
     print(f"Background threads that were started: {len(threads)}")
     with coord.stop_on_exception():
         for _ in range(dequeues):
             sess.run(x)
-        # The generator may be late. It runs again until it has made more elements than were
-        # dequeued and fit into the queue: then the thread is blocked in its enqueue op.
+        # The background thread may lag behind. Wait until more elements were generated than were
+        # dequeued and fit into the queue. Then its enqueue op is blocked, and the count is final.
         while sess.run(calls) * refill <= dequeues + capacity:
             coord.raise_requested_exception()
             time.sleep(0.01)
     coord.request_stop()
-    coord.join(threads)  # If the generator has failed, this raises its error.
+    coord.join(threads)  # If generating has failed, this raises the error.
     calls_value = sess.run(calls)
 
-print(f"Answer: the generator ran {calls_value} times (counted).")
-print("A refill that doesn't fit isn't dropped. Its enqueue op blocks, and fills each slot as it")
-print("becomes free. Only when the whole refill is in the queue can the generator run again, so")
-print("the earliest possible calls (computed) are:")
+print(f"Answer: numbers were generated {calls_value} times (counted).")
+print("If a refill doesn't fit, its enqueue op blocks, and fills each slot when it becomes free.")
+print("New numbers are generated after the whole refill is in the queue. So the earliest possible")
+print("moments (computed) are:")
 for n in range(calls_value):
-    print(f"  call {n + 1} after dequeue {max(0, n * refill - capacity)}")
-print(f"Background threads that still run: {sum(thread.is_alive() for thread in threads)}")
+    print(f"  refill {n + 1}: after {max(0, n * refill - capacity)} dequeues")
+print(f"Background threads that are still running: {sum(thread.is_alive() for thread in threads)}")

@@ -5,14 +5,14 @@ from support import parse_training_flags, print_device, report, session_config, 
 
 FLAGS = parse_training_flags(__doc__, "threads capacity")
 print_device()
-tf.reset_default_graph()  # If you run this in a notebook, nothing of an earlier run remains.
+tf.reset_default_graph()  # In a notebook, this removes the graph of an earlier run.
 tf.set_random_seed(FLAGS.seed)
 
-# 01 and 04 differ in the input: how x is made, and how the loop gets it.
-with tf.name_scope("input"), tf.device("/cpu:0"):  # Files are read on the CPU, not on a GPU.
+# 01 and 04 differ only in where x comes from.
+with tf.name_scope("input"), tf.device("/cpu:0"):  # Input ops run on the CPU, not on a GPU.
     x_batch = common.read_batch(FLAGS.batch_size, FLAGS.read_latency_ms)
-    queue = tf.FIFOQueue(FLAGS.capacity, [tf.float32], [x_batch.get_shape()])  # of whole batches
-    enqueue = queue.enqueue(x_batch)  # Reads a batch, and blocks until the queue has room for it.
+    queue = tf.FIFOQueue(FLAGS.capacity, [tf.float32], [x_batch.get_shape()])  # holds batches
+    enqueue = queue.enqueue(x_batch)  # Each run reads a batch, and blocks until it fits.
     runner = tf.train.QueueRunner(queue, [enqueue] * FLAGS.threads)  # one thread per list entry
     tf.train.add_queue_runner(runner)  # so that start_queue_runners() finds it
     x = queue.dequeue(name="x")
@@ -21,9 +21,9 @@ with tf.name_scope("input"), tf.device("/cpu:0"):  # Files are read on the CPU, 
 train_step, loss, accuracy = common.build_model(x, y_true)
 init = tf.global_variables_initializer()
 monitor = common.Monitor(FLAGS, "queue", queue.size())
-# By default, the end of the data is a clean stop. Here the data has no end, so it's an error.
+# By default, a Coordinator takes an OutOfRangeError as the end of the data. This data never ends.
 coord = tf.train.Coordinator(clean_stop_exception_types=())
-tf.get_default_graph().finalize()  # From here on, adding an op by mistake is an error.
+tf.get_default_graph().finalize()  # If the loop adds an op by mistake, this raises an error.
 
 
 def train(sess):
@@ -38,9 +38,9 @@ def train(sess):
 with tf.Session(config=session_config(FLAGS)) as sess:
     sess.run(init)
     threads = tf.train.start_queue_runners(sess, coord)
-    with coord.stop_on_exception():  # Catches an error, saves it, and stops the threads.
+    with coord.stop_on_exception():  # If an error occurs, stores it and stops the threads.
         train(sess)
     coord.request_stop()
-    coord.join(threads)  # Raises the first error: that of the read, not that of the empty queue.
+    coord.join(threads)  # Raises the stored error, which is the first one.
 
 report(monitor)

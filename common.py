@@ -1,4 +1,4 @@
-"""What the scripts share: the simulated file system, the model, and the timing of a training."""
+"""What the scripts share: the simulated file system, the model, and the timing of training runs."""
 
 import math
 import threading
@@ -14,9 +14,9 @@ FEATURES = 1024
 
 
 def read_batch(batch_size, read_latency_ms=0):
-    """Returns the op that reads a batch: float32 [batch_size, FEATURES], drawn from N(0, 1).
+    """Returns a batch: float32 [batch_size, FEATURES], drawn from N(0, 1).
 
-    Each sess.run() call draws another batch, on the CPU, because that is where files are read.
+    Each sess.run() call draws another batch on the CPU, where real files would be read, too.
 
     Args:
       batch_size: number of examples in the batch.
@@ -24,9 +24,9 @@ def read_batch(batch_size, read_latency_ms=0):
     """
     scope = tf.name_scope("file_system")
     with scope, tf.device("/cpu:0"), tf.control_dependencies(waits(read_latency_ms)):
-        # The op's seed (1 here, 2 and 3 in the model) and the graph's seed together fix the
-        # numbers, whatever else is in the graph. So 01 and 04 train the same weights on the same
-        # batches.
+        # The op's seed (1 here, 2 and 3 in the model) and the graph's seed together determine the
+        # numbers. Other ops in the graph don't change them. So 01 and 04 start with the same
+        # weights, and train on the same batches.
         return tf.random_normal([batch_size, FEATURES], 0.0, 1.0, seed=1, name="read")
 
 
@@ -64,7 +64,7 @@ def build_model(x, y_true, global_step=None):
       global_step: a variable that counts the updates, if you need one.
 
     Returns: (train_step, loss, accuracy): an op, the mean sigmoid cross-entropy, and the share of
-      examples that are classified correctly. Both are float32 scalars.
+      examples that are classified correctly. The loss and the accuracy are float32 scalars.
     """
     with tf.variable_scope("model"):
         hidden = tf.nn.relu(dense(x, 1024, "hidden", seed=2))
@@ -94,7 +94,7 @@ def dense(x, units, name, seed):
 
 
 class Clock:
-    """Context manager that measures the time of its bodies, all together.
+    """Context manager that adds up the time of all its `with` blocks.
 
     Attributes:
       seconds: the time that passed.
@@ -127,10 +127,10 @@ class Monitor:
 
     Attributes, besides flags and variant:
       clock: the Clock of the timed steps.
-      fetching: the Clock of the input, for a loop that fetches it inside of `with`.
+      fetching: the Clock of fetching, if the loop fetches its input inside `with monitor.fetching`.
       steps_done: how many timed steps ran.
       queue_sizes: samples of the queue's size.
-      usage: the device.Usage during the timed steps.
+      usage: support.device.Usage: how busy CPU and GPU were during the timed steps.
     """
 
     def __init__(self, flags, variant, queue_size=None):
@@ -142,7 +142,7 @@ class Monitor:
         """Yields the number of each step: first 0, which isn't timed, then 1 to flags.steps."""
         from tqdm import tqdm
 
-        # Otherwise tqdm makes a lock for processes, about which Python 3.14 warns after Ctrl-C.
+        # By default, tqdm also makes a lock for processes. Python 3.14 warns about it after Ctrl-C.
         tqdm.set_lock(threading.RLock())
         yield 0  # The first step is slow, because it prepares the graph.
         self.fetching = Clock()  # Step 0 doesn't count here, either.
@@ -157,6 +157,6 @@ class Monitor:
         """Print the loss of a step, ten times in a run."""
         from tqdm import tqdm
 
-        self.steps_done = step  # also of a loop that is left by `break`
+        self.steps_done = step  # This is also right if a `break` ends the loop.
         if step % math.ceil(self.flags.steps / 10) == 0:
             tqdm.write(f"step {step:>5}  loss {loss:.4f}")

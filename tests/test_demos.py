@@ -53,12 +53,12 @@ def test_03_counts_the_calls_that_it_prints(demos):
     assert dequeued == generated[:10]  # in order, none dropped
 
     question, answer = stdout.split("\nBackground threads that were started: 2\n")
-    assert question.endswith(" How many times does the generator run?")
-    assert answer.startswith("Answer: the generator ran 3 times (counted).\n")
+    assert question.endswith(" How many times are numbers generated?")
+    assert answer.startswith("Answer: numbers were generated 3 times (counted).\n")
     # The moment of a call depends on the threads, so the script computes the earliest one. (The
     # lines of tf.Print don't show it, because two threads print them.)
-    moments = [f"  call {call} after dequeue {n}\n" for call, n in ((1, 0), (2, 3), (3, 9))]
-    end = "Background threads that still run: 0\n"
+    moments = [f"  refill {n}: after {m} dequeues\n" for n, m in ((1, 0), (2, 3), (3, 9))]
+    end = "Background threads that are still running: 0\n"
     assert answer.endswith("(computed) are:\n" + "".join(moments) + end)
 
 

@@ -104,7 +104,7 @@ def test_scripts_run_one_after_the_other_in_a_notebook(copy):
     scripts = [SCRIPTS[name] for name in ("01", "04", "03", "03", "01")]
     status, stdout, stderr = copy.python(INTERACTIVE, *scripts)
     assert status == 0, stderr
-    assert stdout.count("Answer: the generator ran 3 times (counted).") == 2
+    assert stdout.count("Answer: numbers were generated 3 times (counted).") == 2
     assert stdout.count("Background threads that were started: 2\n") == 2
 
 
