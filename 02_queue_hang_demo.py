@@ -24,7 +24,7 @@ with tf.control_dependencies([x]):  # Counts the elements after one was dequeued
 x = tf.Print(x, data=[x, left], message="Dequeued, elements left: ")
 
 
-def hanging(seconds):  # Called in a background thread: threads may share a session.
+def hanging(seconds):  # Called in a background thread. Threads may share a session.
     return f"  hanging for {seconds} s, elements in the queue: {sess.run(size)}"
 
 

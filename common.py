@@ -16,7 +16,7 @@ FEATURES = 1024
 def read_batch(batch_size, read_latency_ms=0):
     """Returns a batch: float32 [batch_size, FEATURES], drawn from N(0, 1).
 
-    Each sess.run() call draws another batch on the CPU, where real files would be read, too.
+    Each sess.run() call draws a new batch, on the CPU, because real files are read there, too.
 
     Args:
       batch_size: number of examples in the batch.
@@ -157,6 +157,6 @@ class Monitor:
         """Print the loss of a step, ten times in a run."""
         from tqdm import tqdm
 
-        self.steps_done = step  # This is also right if a `break` ends the loop.
+        self.steps_done = step  # After a `break` in the loop, steps() doesn't set it.
         if step % math.ceil(self.flags.steps / 10) == 0:
             tqdm.write(f"step {step:>5}  loss {loss:.4f}")

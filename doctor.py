@@ -620,7 +620,7 @@ Fix: {START} before you run the initializer, or feed the initial value, for exam
 init_feed_dict of tf.train.Scaffold.
 - ended runner: Its QueueRunner has ended.
 Fix: dequeue no more than it enqueues.
-- not started: Its QueueRunner is in the collection, but {name}.
+- not started: Its QueueRunner was added to the graph, but {name}.
 Fix: {START} after the whole graph is built.
 - tokens: It holds the tokens of tf.train.SyncReplicasOptimizer, which its chief enqueues.
 Fix: in the chief, start opt.get_chief_queue_runner() and run opt.get_init_tokens_op().
@@ -631,7 +631,7 @@ Fix: tf.cond(training, lambda: train.dequeue(), lambda: valid.dequeue()).
 Fix: sess.run(queue.close()) after the last enqueue.
 - ended thread: {name}, and has ended.
 Fix: let this thread enqueue more, or sess.run(queue.close()) at its end.
-- not filled: No QueueRunner for it is in the collection, and {name}.
+- not filled: No QueueRunner for it was added to the graph, and {name}.
 Fix: tf.train.add_queue_runner(tf.train.QueueRunner(queue, [enqueue])), then {START}.
 - full: Nothing dequeues from it.
 Fix: enqueue in a background thread (a QueueRunner), or only as many elements as there is room for.
@@ -759,18 +759,19 @@ def cost():
     def training(site):  # It changes variables. If several lines do, it takes longest.
         kinds = "Apply", "ResourceApply", "SparseApply", "Assign", "Scatter"
         trains = any(op.type.startswith(kinds) for op in ops[site])
-        return trains, bool(site.fed), sum(call[3] - call[2] for call in CALLS if call[1] is site)
+        return trains, bool(site.fed), sum(call[3] - call[2] for call in log if call[1] is site)
 
+    log = list(CALLS)  # Other threads may still make calls.
     site = max(often, key=training)
-    thread = Counter(call[0] for call in CALLS if call[1] is site).most_common(1)[0][0]
-    calls = [call for call in CALLS if call[0] == thread]
+    thread = Counter(call[0] for call in log if call[1] is site).most_common(1)[0][0]
+    calls = [call for call in log if call[0] == thread]
     steps = [n for n, call in enumerate(calls) if call[1] is site][5:]  # The first ones are slow.
     if len(steps) < ENOUGH / 2:
         say(f"{site.where} ran in many threads, so its time isn't reported.")
         return
     calls = calls[steps[0] : steps[-1] + 1]
     start, end, per_step = calls[0][3], calls[-1][3], 1000 / (len(steps) - 1)  # ms
-    stacks = [stack for when, *stack in STACKS if start < when < end]
+    stacks = [stack for when, *stack in list(STACKS) if start < when < end]
     stacks = [(lines, kind) for ident, lines, kind in stacks if ident == thread and lines]
 
     # The training loop is the innermost code that all samples have in common.
@@ -793,7 +794,7 @@ def cost():
         label = OTHER if line in others else INSIDE if kind == "tensorflow" else PYTHON
         rows[line, label] += between / max(1, len(outside))
 
-    kind = "fed" if site.fed else "neither fed nor by a queue"
+    kind = "input from feed_dict" if site.fed else "neither feed_dict nor a queue"
     nearest = [(queue, n) for queue, n, _ in dequeues(ops[site])]
     kind = "input from a queue" if nearest else kind
     say(f"{site.where} ran {site.count} times ({kind}): {step:.2f} ms per step. Where it goes:")
@@ -822,7 +823,7 @@ def prediction(step, input_ms, cpu, python, computing):
     """Returns what a queue would save, as lines. All arguments are ms per step."""
     terms = {
         "what stays in the loop: training, and other calls": step - input_ms,
-        "input / threads: what one background thread can do": input_ms,
+        "input / threads: the time that one background thread needs": input_ms,
         f"CPU time / cores: the work of all threads, on {cores():g} cores": cpu,
     }
     best = max(terms.values())
@@ -836,7 +837,7 @@ def prediction(step, input_ms, cpu, python, computing):
             "core, and Python's lock (the GIL). If a thread gains too little, try processes."
         )
     if worth:
-        lines.append("docs/your_own_data.md, beside the original of this file, shows how.")
+        lines.append("To add a queue, see docs/your_own_data.md in the repository of doctor.py.")
     return lines
 
 
@@ -866,7 +867,7 @@ def verdict(nearest, cpu, others, training=1):
     """
     lines, seen, observed, queues = [], set(), [], list(nearest)
     for queue, n in queues:
-        sizes = [sample[queue] for sample in QUEUES if queue in sample]
+        sizes = [sample[queue] for sample in list(QUEUES) if queue in sample]
         room = number(queue, "capacity")
         if queue in seen or not sizes:
             continue

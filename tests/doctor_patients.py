@@ -28,9 +28,9 @@ SHORT = {
     "BLOCKED": "FILE: sess.run() has been blocked for N s.",
     "JOIN": "FILE, in tensorflow.Coordinator.join(): join() has been blocked for N s.",
     "EMPTY": 'It needs 1 element of the queue "queue", which has 0 (capacity 3).',
-    "NOT_STARTED": "Its QueueRunner is in the collection, but wasn't started. "
+    "NOT_STARTED": "Its QueueRunner was added to the graph, but wasn't started. "
     "Fix: START after the whole graph is built.",
-    "NOTHING_FILLS_IT": "No QueueRunner for it is in the collection, and nothing enqueues. "
+    "NOTHING_FILLS_IT": "No QueueRunner for it was added to the graph, and nothing enqueues. "
     "Fix: tf.train.add_queue_runner(tf.train.QueueRunner(queue, [enqueue])), then START.",
     "IDLE": "has been blocked for N s without a sess.run() call: FILE,",
     "START": "tf.train.start_queue_runners(sess, coord)",
@@ -100,7 +100,7 @@ def never_added(fixed):
 
 
 def another_session(fixed):
-    """BLOCKED EMPTY Its QueueRunner is in the collection, but was started in another session.
+    """BLOCKED EMPTY Its QueueRunner was added to the graph, but was started in another session.
     Fix: START after the whole graph is built."""
     _, _, dequeue = scalars(runner=True)
     run(lambda sess: (sess if fixed else tf.Session()).run(dequeue))
@@ -134,7 +134,7 @@ def epochs_not_initialized(fixed):
 def too_few_examples(fixed):
     """BLOCKED It needs 8 elements above min_after_dequeue (50) of the queue "queue", which has 40
     (capacity 100).
-    No QueueRunner for it is in the collection, and only the blocked thread has enqueued (FILE).
+    No QueueRunner for it was added to the graph, and only the blocked thread has enqueued (FILE).
     Fix: tf.train.add_queue_runner(tf.train.QueueRunner(queue, [enqueue])), then START."""
     queue = tf.RandomShuffleQueue(100, 50, [tf.float32], [[]], name="queue")
     enqueue, batch = queue.enqueue_many(tf.zeros([40])), queue.dequeue_many(8)
@@ -332,7 +332,7 @@ def pool_of_threads(fixed):
     """FILE: sess.run() in ThreadPoolExecutor-0_0 has been blocked for N s.
     It needs 2 elements of the queue "queue", which has 0 (capacity 3).
     MainThread IDLE in concurrent.Future.result().
-    No QueueRunner for it is in the collection, and only the blocked thread has enqueued (FILE).
+    No QueueRunner for it was added to the graph, and only the blocked thread has enqueued (FILE).
     Fix: tf.train.add_queue_runner(tf.train.QueueRunner(queue, [enqueue])), then START."""
     queue, enqueue, _ = scalars()
     batch, pool = queue.dequeue_many(2), ThreadPoolExecutor(1)

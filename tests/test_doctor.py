@@ -166,9 +166,9 @@ def test_it_says_why_a_script_is_blocked_and_the_fix_helps(copy):
         for word, sentence in patients.SHORT.items():
             words = words.replace(word, sentence)
         words = " ".join(words.replace("'", "").split())
-        own, short = ["--give_up", "--patience", "0.8"], ["--give_up", "--patience", "0.2"]
+        own, short = ["--give_up", "--patience", "0.8"], ["--give_up", "--patience", "0.4"]
         if list(parameters)[:1] == ["fixed"]:
-            jobs += [([name, "broken"], short), ([name, "fixed"], own)]
+            jobs += [([name, "broken"], short), ([name, "fixed"], ["--patience", "9"])]
             expected[name, "broken"] = (3 if "blocked" in words else 1, "", words)
             expected[name, "fixed"] = (0, "went on\n", "")
             if "SHAPE_ERROR" in function.__doc__:

@@ -72,8 +72,7 @@ def train(monkeypatch, tmp_path):
 def refilled():
     """Yields the same array again and again, at an address that lets TensorFlow use it."""
     memory = np.zeros(2 * 1024 + 16, np.float32)
-    start = -memory.ctypes.data % 64 // 4
-    x = memory[start : start + 2 * 1024].reshape([2, 1024])
+    x = memory[-memory.ctypes.data % 64 // 4 :][: 2 * 1024].reshape([2, 1024])
     for n in range(20):
         x[:] = n
         yield x
@@ -82,9 +81,6 @@ def refilled():
 def burning():
     yield np.zeros([2, 1024])
     raise OSError(FIRE)
-
-
-# ------------------------------------------------------------------ numpy_training.py
 
 
 @pytest.mark.parametrize("name", numpy_training.INPUTS)
@@ -196,9 +192,6 @@ def test_the_benchmark_times_each_input(monkeypatch, capsys):
     assert lines == [(name, "python") for name in INPUTS[1:]]
 
 
-# ------------------------------------------------------------------ docs/your_own_data.md
-
-
 @pytest.mark.parametrize("batches", [None, refilled, burning])
 def test_the_part_to_copy_runs_with_other_generators(batches):
     code, trained = re.sub(r"^import tensorflow as tf .*", "", block("own_data"), flags=re.M), []
@@ -230,16 +223,13 @@ def test_validation_takes_no_batch_from_the_queue(names):
     names["sess"].run(queue.enqueue([np.ones([300, 4]), np.zeros(300)]))
     x, y = queue.dequeue()
     accuracy = tf.reduce_mean(tf.cast(tf.equal(tf.cast(x[:, 0], tf.int64), y), tf.float32))
-    # On these 300 examples it's 0.75. With the labels of the queue, it's 1.
-    x_val, y_val = np.zeros([300, 4]), np.arange(300) % 4 == 0
-    y_val = y_val.astype(int) * 5
+    x_val, y_val = np.zeros([300, 4]), 5 * (np.arange(300) % 4 == 0)  # The accuracy is 0.75.
     names.update(x=x, y=y, x_val=x_val, y_val=y_val, accuracy=accuracy)
     for name in ("feed_dequeued", "validation_pass"):
         exec(block(name), names)
         assert names.pop("accuracy_value") == pytest.approx(0.75)
     assert names["sess"].run(queue.size()) == 1
-    # If the labels aren't fed, they come from the queue, without an error.
-    assert names["sess"].run(accuracy, {x: x_val}) == 1
+    assert names["sess"].run(accuracy, {x: x_val}) == 1  # The labels come from the queue.
     assert names["sess"].run(queue.size()) == 0
 
 
