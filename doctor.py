@@ -241,7 +241,8 @@ def note_error(thread, error):
     # The innermost line of the script comes last, behind those of packages.
     lines.sort(key=lambda each: kind_of(each[0]) == "script")
     ends = (tf.errors.OutOfRangeError, tf.errors.CancelledError) if tf else ()
-    if error not in [known[0] for known in ERRORS] and not isinstance(error, (SystemExit, *ends)):
+    usual = isinstance(error, (SystemExit, *ends)) or "closed Session" in str(error)
+    if not usual and error not in [known[0] for known in ERRORS]:
         at = f" at {place(lines[-1][0].f_code, lines[-1][1])}" if lines else ""
         kind, (text, *_) = type(error).__name__, str(error).split("\n")
         text = f"{name_of(thread.ident)} ended by an error{at}: {kind}: {text}"
@@ -977,7 +978,8 @@ def look(call, used, now):
     """Looks at a call that may be blocked, and says what blocks it."""
     LOOPING.clear()
     # Threads that only wait or poll use less CPU time.
-    COMPUTES[:] = [True] if used[-1][1] - used[0][1] > 0.1 * (used[-1][0] - used[0][0]) else []
+    share = (used[-1][1] - used[0][1]) / (used[-1][0] - used[0][0])
+    COMPUTES[:] = [True] if share > 0.1 or runnable() else []
     call.counts = call.counts or {site: site.count for site in list(SITES.values())}
     found = blocked(call, {call.thread}) if call.site else unjoined(call)
     computes = COMPUTES and not LOOPING
@@ -1002,6 +1004,16 @@ def look(call, used, now):
             os._exit(3)  # The main thread may be in C++, and can't end the process.
         let_ctrl_c_end_it(True)
         say("Ctrl-C ends the script now.")
+
+
+def runnable():
+    """Returns if a thread besides this one runs, or waits for a core; False if this isn't Linux."""
+    states = []
+    with contextlib.suppress(OSError):
+        for task in os.listdir("/proc/self/task"):
+            with open(f"/proc/self/task/{task}/stat") as file:
+                states.append(file.read().rsplit(")", 1)[1].split()[0])
+    return states.count("R") > 1
 
 
 def let_ctrl_c_end_it(now):
