@@ -446,14 +446,14 @@ def test_it_predicts_what_01_predicts(copy):
 
 
 def test_it_samples_the_queue_of_04_which_is_empty(copy):
-    flags = ["--steps", 60, "--batch_size", 8, "--read_latency_ms", 50]
+    flags = ["--steps", 100, "--batch_size", 8, "--read_latency_ms", 50]
     status, stdout, stderr = run(copy, copy.folder / SCRIPTS["04"], *flags)
     assert status == 0, stderr
     *_, queue, verdict = said(stderr)
     sampled = re.match(r'Queue "input/\w+": \S+ of 5 elements on average, .* in (\d+)%', queue)
     of_04 = re.search(r"^queue: .* empty in (\d+)% of", stdout, re.M)
-    assert int(sampled.group(1)) > 90
-    assert int(of_04.group(1)) > 90
+    assert int(sampled.group(1)) > 75
+    assert int(of_04.group(1)) > 75
     # On a busy machine, both say that other programs disturbed the run.
     assert verdict.startswith(("Bottleneck: ", "Other programs used "))
 
