@@ -324,7 +324,12 @@ def stack_of(frame):
 
 def lines_of(frame):
     """Returns (code, line) of each frame of the script and of packages, outermost first."""
-    return tuple((f.f_code, f.f_lineno) for f in reversed(stack_of(frame)) if is_script(f))
+    lines = []
+    while frame is not None:  # Each call comes here, so this has to be fast.
+        if KINDS.get(frame.f_code.co_filename) in ("script", "package", None) and is_script(frame):
+            lines.append((frame.f_code, frame.f_lineno))
+        frame = frame.f_back
+    return tuple(reversed(lines))
 
 
 def place(code, line):
