@@ -21,7 +21,7 @@ with tf.name_scope("input"), tf.device("/cpu:0"):  # Input ops run on the CPU, n
 train_step, loss, accuracy = common.build_model(x, y_true)
 init = tf.global_variables_initializer()
 monitor = common.Monitor(FLAGS, "queue", queue.size())
-# By default, a Coordinator hides an OutOfRangeError: the data has ended. This data has no end.
+# By default, a Coordinator hides an OutOfRangeError as the end of the data. This data has no end.
 coord = tf.train.Coordinator(clean_stop_exception_types=())
 tf.get_default_graph().finalize()  # If the loop adds an op by mistake, this raises an error.
 

@@ -8,7 +8,7 @@ sizes of the queues and the lines at which the threads are.
 
 If a queue has no size op, the doctor adds one, but not where that would change the script's random
 numbers, which depend on the number of ops on TensorFlow 1.x. So the doctor adds size ops if the
-graph has no seed, when the graph is finalized, and when a call is blocked. (If that call goes on,
+graph has no seed, when the graph is finalized, and when a call is blocked. (If that call continues,
 random ops that the script makes later are different.) Other sizes aren't reported.
 
 The doctor doesn't see other processes, or tf.keras, which doesn't call Session.run(). Tracebacks
@@ -80,7 +80,7 @@ def safely(function, *args, **kwargs):
         if not FAILED:
             FAILED.append(error)
             with contextlib.suppress(Exception):
-                say(f"The doctor failed, and may miss something. The script goes on: {error!r}")
+                say(f"The doctor failed, and may miss something. The script continues: {error!r}")
 
 
 # ------------------------------------------------------------------ what the script does, noted
