@@ -538,7 +538,8 @@ def threads_now():
         stack, pool = stack_of(frame), {"_handle_workers", "_handle_tasks"}  # multiprocessing.Pool
         scripts, kinds = any(map(is_script, stack)), set(map(kind_of, stack))
         own = not stack or ("tensorflow" in kinds and not scripts)
-        if ident in RUNNING or not (own or pool & {each.f_code.co_name for each in stack}):
+        own = own or pool & {each.f_code.co_name for each in stack}
+        if ident in RUNNING or runner_of(ident) or not own:
             found.append((ident, frame))
     return found
 
@@ -552,8 +553,8 @@ def state_of(ident, frame, call, waiting):
     found = blocked(own, waiting | {ident}) if own else None
     if found and found.lasts:
         return False, f"{name}{'' if runner else f' ({own.site.where})'} is blocked, too.", found
-    if runner and own:
-        n = own.site.count - call.counts.get(own.site, own.site.count)
+    if runner:  # Between two calls, it isn't in one.
+        n = own.site.count - call.counts.get(own.site, own.site.count) if own else 0
         if n < 10 or now - call.moved < patience:
             return True, f"{name} is running, so nothing is wrong so far.", None
         LOOPING.append(ident)
