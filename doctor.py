@@ -43,6 +43,7 @@ SEVERAL, MANY = 5, 10
 
 FILE, STDERR = __file__, sys.stderr  # The script may change its own.
 MAIN = threading.main_thread().ident
+RANDOM = random.Random()  # The script may seed the module's own generator.
 own_cpu_seconds = getattr(  # of the thread that calls it; Python 3.6 has no thread_time()
     time, "thread_time", lambda: time.clock_gettime(time.CLOCK_THREAD_CPUTIME_ID)
 )
@@ -1041,7 +1042,7 @@ def take_samples():
     """Samples where the threads are, and often the queues' sizes, at random moments."""
     counts = {}
     while not ENDED:
-        time.sleep(random.expovariate(50))
+        time.sleep(RANDOM.expovariate(50))
         when, frames, sites = time.perf_counter(), sys._current_frames(), list(SITES.values())
         for ident in {
             thread.ident for site in sites if site.where for thread in list(site.threads)
@@ -1052,7 +1053,7 @@ def take_samples():
                 kind = "call" if ident in RUNNING else kind
                 STACKS.append((when, ident, lines_of(frames[ident]), kind))
         trained = [site for site in sites if ENOUGH <= site.count != counts.get(site)]
-        if trained and random.random() < 0.4:
+        if trained and RANDOM.random() < 0.4:
             counts.update((site, site.count) for site in trained)
             QUEUES.append(sizes_now(trained[0].session))
 

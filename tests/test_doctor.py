@@ -212,6 +212,7 @@ BEHAVIOR = """
 import __main__
 print(sys.argv, sys.path[0], __name__, __main__.__dict__ is globals(), sys.gettrace())
 tf.set_random_seed(7)
+random.seed(7)
 queue = tf.FIFOQueue(99, [tf.float32], [[]], name="queue")
 x = tf.placeholder(tf.float32, [], name="x")
 enqueue, batch = queue.enqueue(x), tf.add(queue.dequeue(), x, name="batch")
@@ -238,7 +239,7 @@ threading.Thread(target=time.sleep, args=(60,), name="sleeps", daemon=True).star
 print(sum(sess.run("batch:0", {x: step}) for step in range(60)))
 if "--help" in sys.argv:
     print(sess.run([tf.random_normal([3]), count]))
-print(random.Random(1).random())
+print(random.random())
 for thread in threads:
     thread.join()
 coord.request_stop()
