@@ -23,24 +23,27 @@ tf = getattr(getattr(tf, "compat", None), "v1", tf)
 if hasattr(tf, "disable_eager_execution"):
     tf.disable_eager_execution()
 
-WAIT = 3  # seconds; less than SEVERAL times the doctor's patience
+WAIT = 3  # seconds; less than MANY times the doctor's patience
 SHORT = {
     "BLOCKED": "FILE: sess.run() has been blocked for N s.",
-    "JOIN": "FILE, in tensorflow.Coordinator.join(): join() has been blocked for N s.",
+    "STAYS": "The main thread (FILE, `CODE`) has been blocked for N s.",
+    "ELSEWHERE": "It isn't in sess.run().",
+    "JOINS": "It waits for a thread to end.",
+    "DEQUEUE": "Nothing dequeues from it. Fix: start_queue_runners(sess, coord), and "
+    "coord.request_stop() before join(). If the thread is your own, "
+    "sess.run(queue.close(cancel_pending_enqueues=True)) before join().",
     "EMPTY": 'It needs 1 element of the queue "queue", which has 0 (capacity 3).',
     "NOT_STARTED": "Its QueueRunner was added to the graph, but wasn't started. "
     "Fix: START after the whole graph is built.",
     "NOTHING_FILLS_IT": "No QueueRunner for it was added to the graph, and nothing enqueues. "
     "Fix: tf.train.add_queue_runner(tf.train.QueueRunner(queue, [enqueue])), then START.",
-    "IDLE": "has been blocked for N s without a sess.run() call: FILE,",
+    "IDLE": "has been blocked for N s: FILE, `CODE`",
     "START": "tf.train.start_queue_runners(sess, coord)",
     "SHAPE_ERROR": "feeder ended by an error at FILE: ValueError: Cannot feed value of shape (2,) "
     "for Tensor Placeholder:0, which has shape ()",
-    "THREAD'S_ERROR": "Fix: remove the cause of that error. To see such an error at once, run the "
-    "thread's code inside coord.stop_on_exception(), close its queue in the end, and call "
-    "coord.raise_requested_exception() in the loop.",
-    "RUNNER'S_ERROR": "Fix: remove the cause of that error. To see such an error at once, call "
-    "coord.raise_requested_exception() in the loop.",
+    "REMOVE_ITS_CAUSE": "Fix: remove its cause. To see such an error at once, call "
+    "coord.raise_requested_exception() in the loop. If the thread is your own, run its code in "
+    "coord.stop_on_exception(), and close its queue.",
     "WENT_ON": "FILE: sess.run() went on after N s.",
     "FUNCTION": "A Python function in the graph",
 }
@@ -108,14 +111,14 @@ def another_session(fixed):
 
 def runner_failed(fixed):
     """BLOCKED EMPTY The QueueRunner of "queue" ended by an error: InvalidArgumentError:
-    StringToNumberOp could not correctly convert string: 1,5 RUNNER'S_ERROR"""
+    StringToNumberOp could not correctly convert string: 1,5 REMOVE_ITS_CAUSE"""
     number = tf.string_to_number("1.5" if fixed else "1,5")
     run(scalars(number, runner=True)[2], coordinated=fixed)
 
 
 def ends_because_a_file_is_missing(fixed):
     """The QueueRunner of "examples/fifo_queue" ended by an error: NotFoundError: /nowhere/a.bin
-    RUNNER'S_ERROR"""
+    REMOVE_ITS_CAUSE"""
     names = tf.train.string_input_producer([__file__ if fixed else "/nowhere/a.bin"], name="names")
     run(tf.train.batch([tf.WholeFileReader().read(names)[1]], 4, name="examples"))
 
@@ -125,7 +128,7 @@ def epochs_not_initialized(fixed):
     The QueueRunner of "batch/fifo_queue" is blocked, too.
     It needs 1 element of the queue "names", which has 0 (capacity 32).
     The QueueRunner of "names" ended by an error: names/limit_epochs/epochs
-    Fix: sess.run(tf.local_variables_initializer()) before START."""
+    REMOVE_ITS_CAUSE"""
     names = tf.train.string_input_producer(["a", "b"], num_epochs=9, name="names")
     batch = tf.train.batch([names.dequeue()], 4)
     run(batch, first=[tf.local_variables_initializer()] * fixed, coordinated=fixed)
@@ -145,8 +148,8 @@ def too_few_examples(fixed):
 
 def never_kept(fixed):
     """BLOCKED It needs 4 elements of the queue "kept/fifo_queue", which has 0 (capacity 32).
-    The QueueRunner of "kept/fifo_queue" has made N calls since then, and they enqueued nothing.
-    Check the condition of tf.train.maybe_batch()."""
+    The QueueRunner of "kept/fifo_queue" has made N calls or more since then, and they enqueued
+    nothing. Check the condition of tf.train.maybe_batch()."""
     number = tf.train.range_input_producer(9).dequeue()
     run(tf.train.maybe_batch([number], number > (4 if fixed else 100), 4, name="kept"))
 
@@ -154,8 +157,7 @@ def never_kept(fixed):
 def initializer_needs_a_batch(fixed):
     """BLOCKED It needs 4 elements of the queue "examples/fifo_queue", which has 0 (capacity 32).
     The initializer of "center" needs a batch, and the QueueRunner isn't running yet.
-    Fix: START before you run the initializer, or feed the initial value, for example by the
-    init_feed_dict of tf.train.Scaffold."""
+    Fix: START before you run the initializer, or feed the initial value."""
     tf.Variable(tf.reduce_mean(tf.train.batch([1.0], 4, name="examples")), name="center")
     initialize = tf.global_variables_initializer()
     run(initialize, first=[] if fixed else [initialize])
@@ -179,7 +181,7 @@ def python_function_waits(fixed):
     """BLOCKED It needs 4 elements of the queue "examples/fifo_queue", which has 0 (capacity 32).
     The QueueRunner of "examples/fifo_queue" is blocked, too.
     Its op "PyFunc" (PyFunc) waits for its Python function.
-    FUNCTION IDLE in queue.Queue.get()."""
+    FUNCTION IDLE, in queue.get()."""
     source = python_queue.Queue()
     for _ in range(100 if fixed else 2):
         source.put(1)
@@ -187,21 +189,19 @@ def python_function_waits(fixed):
 
 
 def join_without_request(fixed):
-    """JOIN The QueueRunner of "queue" doesn't end. The queue "queue" is full (3 elements).
-    request_stop() of its Coordinator wasn't called.
-    Fix: coord.request_stop() before coord.join(threads)."""
+    """STAYS JOINS The QueueRunner of "queue" is blocked, too.
+    The queue "queue" is full (capacity 3). DEQUEUE"""
     run(scalars(runner=True)[2], stop=fixed, join=True)
 
 
 def join_without_coordinator(fixed):
-    """JOIN The QueueRunner of "queue" doesn't end. The queue "queue" is full (3 elements).
-    It was started without the Coordinator, so request_stop() doesn't reach it.
-    Fix: START."""
+    """STAYS JOINS The QueueRunner of "queue" is blocked, too.
+    The queue "queue" is full (capacity 3). DEQUEUE"""
     run(scalars(runner=True)[2], coordinated=fixed, join=True)
 
 
 def full_queue(fixed):
-    """BLOCKED The queue "queue" is full (3 elements).
+    """BLOCKED The queue "queue" is full (capacity 3).
     Nothing dequeues from it.
     Fix: enqueue in a background thread (a QueueRunner), or only as many elements as there is room
     for."""
@@ -209,11 +209,10 @@ def full_queue(fixed):
 
 
 def circle(fixed):
-    """BLOCKED The queue "requests" is full (3 elements).
+    """BLOCKED The queue "requests" is full (capacity 3).
     feeder (FILE) is blocked, too.
-    The queue "answers" is full (3 elements).
-    Fix: dequeue from "answers" before you enqueue more into "requests", or increase the capacity of
-    both."""
+    "answers" is full, too.
+    Fix: dequeue from "answers" before you enqueue more, or increase the capacity of both."""
     _, ask, request = scalars(name="requests")
     _, serve, answer = scalars(request, name="answers")
     turn = [ask, answer] if fixed else [ask]
@@ -229,7 +228,7 @@ def feeder_ended(fixed):
 
 def feeder_dies_first(fixed):
     """BLOCKED EMPTY feeder ended by an error at FILE: FileNotFoundError: [Errno 2] No such file or
-    directory: '/nowhere/a.bin' THREAD'S_ERROR"""
+    directory: '/nowhere/a.bin' REMOVE_ITS_CAUSE"""
     _, enqueue, dequeue = scalars()
 
     def feed(sess):
@@ -240,7 +239,7 @@ def feeder_dies_first(fixed):
 
 
 def feeder_dies_later(fixed, watched=False):
-    """BLOCKED EMPTY SHAPE_ERROR THREAD'S_ERROR"""
+    """BLOCKED EMPTY SHAPE_ERROR REMOVE_ITS_CAUSE"""
     value, coord = tf.placeholder(tf.float32, []), tf.train.Coordinator()
     queue, enqueue, dequeue = scalars(value)
     close = queue.close()
@@ -264,13 +263,13 @@ def feeder_dies_later(fixed, watched=False):
 
 
 def feeder_stops_the_coordinator(fixed):
-    """BLOCKED EMPTY SHAPE_ERROR THREAD'S_ERROR"""
+    """BLOCKED EMPTY SHAPE_ERROR REMOVE_ITS_CAUSE"""
     return feeder_dies_later(fixed, watched=True)
 
 
 def feeder_loops_over_nothing(fixed):
     """BLOCKED EMPTY
-    feeder has been looping for N s without a sess.run() call: FILE, `LOOP`."""
+    feeder has been looping without a sess.run() call for N s: FILE, `CODE`."""
     _, enqueue, dequeue = scalars()
 
     def feed(sess):
@@ -282,7 +281,7 @@ def feeder_loops_over_nothing(fixed):
 
 
 def feeder_waits_for_a_lock(fixed):
-    """BLOCKED EMPTY feeder IDLE `with lock:`."""
+    """BLOCKED EMPTY feeder IDLE."""
     _, enqueue, dequeue = scalars()
     lock = threading.Lock()
 
@@ -295,7 +294,7 @@ def feeder_waits_for_a_lock(fixed):
 
 
 def feeder_waits_for_processes(fixed):
-    """BLOCKED EMPTY feeder IDLE in multiprocessing.Queue.get()."""
+    """BLOCKED EMPTY feeder IDLE, in multiprocessing.queues.get()."""
     value, source = tf.placeholder(tf.float32, []), multiprocessing.Queue()
     _, enqueue, dequeue = scalars(value)
     for _ in range(fixed):
@@ -313,10 +312,8 @@ def never_closed(fixed):
 
 
 def join_of_a_thread(fixed):
-    """FILE, in threading.Thread.join(): join() has been blocked for N s.
-    feeder (FILE) doesn't end. The queue "queue" is full (3 elements).
-    Nothing dequeues from it.
-    Fix: sess.run(queue.close(cancel_pending_enqueues=True)) before join()."""
+    """STAYS JOINS feeder (FILE) is blocked, too.
+    The queue "queue" is full (capacity 3). DEQUEUE"""
     queue, enqueue, _ = scalars()
     close = queue.close(cancel_pending_enqueues=True)
 
@@ -329,9 +326,8 @@ def join_of_a_thread(fixed):
 
 
 def pool_of_threads(fixed):
-    """FILE: sess.run() in ThreadPoolExecutor-0_0 has been blocked for N s.
+    """STAYS ELSEWHERE ThreadPoolExecutor-0_0 (FILE) is blocked, too.
     It needs 2 elements of the queue "queue", which has 0 (capacity 3).
-    MainThread IDLE in concurrent.Future.result().
     No QueueRunner for it was added to the graph, and only the blocked thread has enqueued (FILE).
     Fix: tf.train.add_queue_runner(tf.train.QueueRunner(queue, [enqueue])), then START."""
     queue, enqueue, _ = scalars()
@@ -340,8 +336,8 @@ def pool_of_threads(fixed):
 
 
 def main_thread_waits(fixed):
-    """The main thread (FILE, in threading.Event.wait()) has been blocked for N s.
-    It isn't in sess.run(). The threads are here: MainThread: FILE, in threading.Event.wait()"""
+    """STAYS ELSEWHERE The threads are here: MainThread: FILE, `CODE`,
+    in threading.wait()"""
     event = threading.Event()
     fixed and event.set()
     run(tf.constant(1), lambda _: event.wait())
@@ -349,8 +345,8 @@ def main_thread_waits(fixed):
 
 def dequeued_outside_cond(fixed):
     """BLOCKED It needs 1 element of the queue "valid", which has 0 (capacity 3).
-    tf.cond() chooses between train and valid, but their dequeue ops are outside its branches, so
-    each call dequeues from both.
+    The dequeue ops of train and valid are outside the branches of tf.cond(), so each call runs all
+    of them.
     Fix: tf.cond(training, lambda: train.dequeue(), lambda: valid.dequeue())."""
     train, _, one = scalars(runner=True, name="train")
     valid, _, other = scalars(name="valid")
@@ -387,7 +383,7 @@ def barrier(fixed):
 def generator_waits(fixed):
     """BLOCKED Its op "IteratorGetNext" (IteratorGetNext) waits for the next element of its
     tf.data.Dataset.
-    FUNCTION IDLE in queue.Queue.get()."""
+    FUNCTION IDLE, in queue.get()."""
     source = python_queue.Queue()
     fixed and source.put(1)
     data = tf.data.Dataset.from_generator(lambda: (yield source.get()), tf.int32, [])
@@ -395,9 +391,8 @@ def generator_waits(fixed):
 
 
 def session_inside_a_function(fixed):
-    """BLOCKED All threads of the session seem to be in use.
-    Fix: don't call sess.run() inside a Python function of the graph (FILE), or set a larger
-    inter_op_parallelism_threads."""
+    """BLOCKED Its op "PyFunc" (PyFunc) waits for its Python function.
+    FUNCTION IDLE, in tensorflow.python.client.session.run()."""
     one = tf.constant(1.0)
     value = element_of(lambda: sess.run(one))
     config = tf.ConfigProto(inter_op_parallelism_threads=4 if fixed else 1)
@@ -420,7 +415,7 @@ def made_callable(fixed):
 
 def released():
     """BLOCKED EMPTY NOTHING_FILLS_IT
-    Ctrl-C ends the script now. WENT_ON"""
+    WENT_ON"""
     identities = range(1000)  # To look through them takes CPU time, but only the doctor's own.
     many = functools.reduce(lambda x, _: tf.identity(x), identities, scalars()[2])
     options = tf.RunOptions(timeout_in_ms=int(1000 * WAIT))
@@ -432,7 +427,7 @@ def released():
 
 
 def slow_reader():
-    """BLOCKED EMPTY FUNCTION may still help: FILE, `reader = element_of(lambda: time.slee...`.
+    """BLOCKED EMPTY FUNCTION may still help: FILE, `CODE`.
     The QueueRunner of "queue" is running, so nothing is wrong so far. WENT_ON"""
     times = iter([WAIT])
     reader = element_of(lambda: time.sleep(next(times, 0)))
@@ -442,11 +437,12 @@ def slow_reader():
 def shuffle_that_fills_up():
     """BLOCKED It needs 8 elements above min_after_dequeue (150) of the queue
     "shuffle_batch/random_shuffle_queue", which has N (capacity 400).
-    FUNCTION may still help: FILE, `reader = element_of(lambda: time.slee...`.
+    FUNCTION may still help: FILE, `CODE`.
     The QueueRunner of "shuffle_batch/random_shuffle_queue" is running, so nothing is wrong so far.
-    The queue fills up: it had N elements, and has N. WENT_ON"""
-    reader = element_of(lambda: time.sleep(0.02))
-    run(tf.train.shuffle_batch([reader], 8, 400, int(50 * WAIT)))
+    WENT_ON"""
+    reader = element_of(lambda: time.sleep(0.3))
+    examples = tf.fill([15], reader)
+    run(tf.train.shuffle_batch([examples], 8, 400, 50 * WAIT, enqueue_many=True))
 
 
 def long_step():
@@ -464,7 +460,7 @@ def long_step():
 
 
 def step_that_sleeps():
-    """BLOCKED EMPTY FUNCTION may still help: FILE, `step = element_of(lambda: time.sleep(...`.
+    """BLOCKED EMPTY FUNCTION may still help: FILE, `CODE`.
     WENT_ON"""
     _, enqueue, dequeue = scalars()
     with tf.control_dependencies([dequeue]):
@@ -474,7 +470,7 @@ def step_that_sleeps():
 
 def fed_instead():
     """BLOCKED Its op "PyFunc" (PyFunc) waits for its Python function.
-    FUNCTION may still help: FILE, `step = element_of(lambda: time.sleep(...`. WENT_ON"""
+    FUNCTION may still help: FILE, `CODE`. WENT_ON"""
     _, _, dequeue = scalars(runner=True)
     step = element_of(lambda: time.sleep(WAIT)) + dequeue
     run(lambda sess: sess.run(step, {dequeue: 1}), start=False)

@@ -59,7 +59,7 @@ else:
     sys.exit()
 for fd, name in (1, "out"), (2, "err"):
     os.dup2(os.open(f"{n}.{name}", os.O_WRONLY | os.O_CREAT | os.O_TRUNC), fd)
-doctor.PIDS[:], run = [os.getpid()], alone
+doctor.PID, run = os.getpid(), alone
 if "fails" in job:
     owner, _, name = job["fails"].rpartition(".")
     setattr(getattr(doctor, owner) if owner else doctor, name, fail)
@@ -144,13 +144,13 @@ def plain(stderr, broken):
     text = " ".join(lines)
     for pattern, replacement in (
         (r"doctor_patients\.py:\d+", "FILE"),
+        (r"Ctrl-. ends the script\.", ""),
         (r"No line called sess\.run\(\) 50 times, .*? costs\.", ""),
         (r"error: \w+: [^\"]*(names/limit_epochs/epochs).*?( Fix|$)", r"error: \1\2"),
         (r"(/nowhere/a\.bin); No such file or directory", r"\1"),
-        (r"`(for|while)[^`]*`", "`LOOP`"),
+        (r"`[^`]*`", "`CODE`"),
         (r"has made \d+ calls", "has made N calls"),
         (r"has \d+ \(capacity 400\)", "has N (capacity 400)"),
-        (r"had \d+ elements, and has \d+", "had N elements, and has N"),
         (r"Resource(Accumulator)", r"\1"),
     ):
         text = re.sub(pattern, replacement, text)
@@ -172,8 +172,7 @@ def test_it_says_why_a_script_is_blocked_and_the_fix_helps(copy):
             expected[name, "broken"] = (3 if "blocked" in words else 1, "", words)
             expected[name, "fixed"] = (0, "went on\n", "")
             if "SHAPE_ERROR" in function.__doc__:
-                error = patients.SHORT["SHAPE_ERROR"]
-                expected[name, "fixed"] = 1, "", f"{error}. The script has raised this error, too."
+                expected[name, "fixed"] = 1, "", ""  # The script raises this error.
         elif not parameters:
             jobs.append(([name], short[1:] if name == "released" else own))
             expected[(name,)] = (0, "went on\n", words)
@@ -192,17 +191,20 @@ def test_it_says_why_a_script_is_blocked_and_the_fix_helps(copy):
 
 def test_one_look_alone_is_no_finding():
     call = doctor.Call("sess.run()", None)
-    call.since -= 100  # and nothing could be seen so far, as on a machine that is too busy
-    found = doctor.Finding(True, None, 0, ["Nothing fills the queue."])
+    call.start -= 100  # and nothing could be seen so far, as on a machine that is too busy
+    found = doctor.Finding(True, ["Nothing fills the queue."], None, 0, False)
     assert [call.news(each) for each in (found, None, found, found)] == [False, False, False, True]
 
 
-def test_the_demo_of_the_hang_is_ended_by_ctrl_c_at_once(copy):
+@pytest.mark.parametrize(
+    "number", [signal.SIGINT, signal.SIGQUIT], ids=["Ctrl-C", "Ctrl-backslash"]
+)
+def test_a_key_ends_the_demo_of_the_hang_at_once(copy, number):
     process = start(copy, copy.folder / SCRIPTS["02"], "--patience", 0, own=["--patience", 1])
-    lines = printed_before("Ctrl-C", process)
-    process.send_signal(signal.SIGINT)
+    lines = printed_before("Ctrl-", process)
+    process.send_signal(number)
     status, stdout, _ = copy.finish(process)
-    assert status in (130, -signal.SIGINT)
+    assert status in (128 + number, -number)
     assert "The queue is empty. The 4th dequeue:" in stdout
     assert said(lines) == said((ROOT / "README.md").read_text())[: len(said(lines))]
     assert len(said(lines)) > 3
@@ -296,7 +298,7 @@ def test_no_failure_inside_the_doctor_changes_a_script(copy):
         if name not in ("main", "safely"):
             own = ["--patience", "0"]
             jobs.append({"argv": jobs[n % 2]["argv"], "own": own, "fails": name})
-    assert len(jobs) > 50
+    assert len(jobs) > 40
     ends = forks(copy, *jobs, most=14)
     assert [status for status, *_ in ends[:2]] == [5, 1], ends[:2]
     ends = [(*end, without_doctor(stderr, "driver", "doctor")) for *end, stderr in ends]
@@ -385,7 +387,7 @@ def test_the_line_at_which_most_of_a_step_goes_comes_first(copy):
     for case, text in reported.items():
         assert re.match(rf".* Where it goes:\n +\d+%  costs\.py:{cases[case]}  ", text), text
         assert ("The graph grows by" in text) == (case == "graph"), text
-    assert f" ops per step at costs.py:{cases['graph']}," in reported["graph"]
+    assert f" ops per step at costs.py:{cases['graph']}. " in reported["graph"]
     assert "(not worth a queue)" in reported["checkpoint"]
     assert "(not worth a queue)" in reported["evaluation"]
     cases = "sleeping", "computing"  # On a busy machine, a computing thread waits for a core, too.
@@ -452,13 +454,11 @@ def test_it_samples_the_queue_of_04_which_is_empty(copy):
     flags = ["--steps", 100, "--batch_size", 8, "--read_latency_ms", 50]
     status, stdout, stderr = run(copy, copy.folder / SCRIPTS["04"], *flags)
     assert status == 0, stderr
-    *_, queue, verdict = said(stderr)
-    sampled = re.match(r'Queue "input/\w+": \S+ of 5 elements on average, .* in (\d+)%', queue)
+    number = r"Queue \"input/\w+\": \S+ of 5 elements on average, .* in (\d+) of (\d+) samples"
+    empty, samples = map(int, re.match(number, said(stderr)[-1]).groups())
     of_04 = re.search(r"^queue: .* empty in (\d+)% of", stdout, re.M)
-    assert int(sampled.group(1)) > 75
+    assert empty > 0.75 * samples
     assert int(of_04.group(1)) > 75
-    # On a busy machine, both say that other programs disturbed the run.
-    assert verdict.startswith(("Bottleneck: ", "Other programs used "))
 
 
 def test_the_demo_of_the_runner_is_left_alone(copy):
@@ -467,29 +467,6 @@ def test_the_demo_of_the_runner_is_left_alone(copy):
     assert said(stderr) == [
         "No line called sess.run() 50 times, too few to report what the input costs."
     ]
-
-
-@pytest.mark.parametrize(
-    "sizes, observed, expected",
-    [
-        (
-            [0, 0, 3],
-            (0.5, 0),
-            'input. Fill "queue" with more threads: QueueRunner(queue, [enqueue] * 2)',
-        ),
-        ([0, 0, 3], (0.9, 0), "CPU. More threads won't help. Try a cheaper read, or more cores."),
-        ([0, 5, 5, 5], (0.5, 0), "occasional slow reads. Try capacity=20."),
-        ([5, 4], (0.5, 0), "training. More threads won't help. Try a larger batch"),
-        ([5, 4], (0.5, 0.42), "Other programs used 42% of the CPU. Run it on an idle machine."),
-        ([], (0.5, 0), "The size of its queue isn't known"),
-    ],
-)
-def test_there_is_one_verdict_on_a_queue(monkeypatch, sizes, observed, expected):
-    with tf.Graph().as_default():
-        queue = tf.FIFOQueue(5, [tf.float32], [[]], name="queue").queue_ref.op
-        monkeypatch.setattr(doctor, "QUEUES", [{queue: size} for size in sizes])
-        verdict = doctor.verdict([(queue, 1)], *observed)[-1]
-    assert verdict.replace("Bottleneck: ", "").startswith(expected)
 
 
 INSTALLED_CODE = """
@@ -534,10 +511,12 @@ def test_the_training_of_another_project_that_does_not_end(copy):
         r"theirs\.py:\d+ ran \d+ times \(input from a queue\): \S+ ms per step", reported[0]
     )
     assert 'Queue "shuffle_batch/random_shuffle_queue": ' in "\n".join(reported)
-    assert reported[-4].startswith("The end of the script: join() has been blocked for N s.")
-    assert re.match(
-        r"left \(theirs\.py:\d+\) doesn't end\. The queue \"left\" is full", reported[-3]
-    )
+    assert reported[-6:-4] == [
+        "The end of the script has been blocked for N s.",
+        "It waits for a thread to end.",
+    ]
+    assert re.match(r"left \(theirs\.py:\d+\) is blocked, too\.$", reported[-4])
+    assert reported[-3] == 'The queue "left" is full (capacity 1).'
     assert reported[-1].startswith("Fix: ")
 
 
@@ -557,4 +536,4 @@ def test_keras_trains_and_the_doctor_says_what_it_cannot_see(copy):
     status, stdout, stderr = run(copy, "with_keras.py")
     assert (status, stdout) == (0, "trained\n"), stderr
     (reported,) = said(stderr)
-    assert reported.startswith(("No call of Session.run() was seen.", "No line called sess.run()"))
+    assert reported.startswith("No line called sess.run()")

@@ -9,7 +9,6 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-import doctor
 from conftest import ROOT, executable
 from support import device, flags, prediction, print_device, timings, verdict
 from support.report import compared
@@ -200,9 +199,8 @@ OBSERVATIONS = [
 
 
 @pytest.mark.parametrize("empty, full, cpu, others, expected", OBSERVATIONS)
-def test_one_rule_names_the_bottleneck_here_and_in_the_doctor(empty, full, cpu, others, expected):
+def test_one_rule_names_the_bottleneck(empty, full, cpu, others, expected):
     assert verdict.bottleneck(empty, full, cpu, others) == expected
-    assert doctor.bottleneck(empty, full, cpu, others) == expected
 
 
 ADVICE = [  # observations of a run, and the start of its verdict
