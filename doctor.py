@@ -27,6 +27,7 @@ from importlib.machinery import PathFinder
 ENOUGH = 50  # calls from one line of the script, before the doctor reports what they cost
 MANY = 10  # times the patience; what hasn't moved for so long won't move again
 LITTLE = 0.05  # share of a step's time that is too little to be worth a queue
+FUNCTION = "A Python function in the graph"
 FILE, STDERR, PID = __file__, sys.stderr, os.getpid()  # The script may change its own.
 MAIN, RANDOM = threading.main_thread().ident, random.Random()  # The script may seed the other one.
 own_cpu_seconds = getattr(  # of the thread that calls it; Python 3.6 has no thread_time()
@@ -36,6 +37,7 @@ OPTIONS = argparse.Namespace(patience=10, give_up=False)
 SITES = {}  # the lines of the script that make calls, as Site objects
 RUNNING = {}  # by the ident of a thread: its Call, or None between two calls
 CALLS = deque(maxlen=50000)  # each Call that has returned
+KINDS = {}  # by file: whose code it is
 RUNNERS = {}  # by runner thread: (its QueueRunner, session, Coordinator, enqueue op)
 ERRORS = []  # (error, its QueueRunner or None, text) of threads that ended by an error
 SIZES = {}  # by graph: {queue op: the tensor of the queue's size}
@@ -190,6 +192,7 @@ def note_error(error):
     if error and not usual and error not in [known[0] for known in ERRORS]:
         at, text = f" at {lines[-1]}" if lines else "", str(error).split("\n")[0]
         text = f"{name_of(get_ident())} ended by an error{at}: {type(error).__name__}: {text}"
+        text += ". Run tf.local_variables_initializer()" * ("limit_epochs" in text)
         ERRORS.append((error, runner and runner[0], text))
 
 
@@ -222,10 +225,6 @@ def after_import(name, path=None, target=None):
     if spec and spec.loader:
         spec.loader.exec_module = noted(spec.loader.exec_module, after=watch_tensorflow)
     return spec
-
-
-KINDS = {}  # by file: whose code it is
-FUNCTION = "A Python function in the graph"
 
 
 def kind_of(file):
@@ -499,8 +498,7 @@ def state_of(thread, call, waiting):
 
 
 def held_up(call, waiting, text, queue=None, size=None, dequeue=None):
-    """Returns a Finding: which threads may still help a blocked call, or why none will. text says
-    what it waits for. dequeue is the op that needs elements, None if it isn't one."""
+    """Returns a Finding. text: what the call waits for. dequeue: the op that needs elements."""
     free, stuck, full = [], [], bool(queue and not dequeue)
     for thread in threads():
         if could_help(thread, call, waiting, queue, dequeue):
@@ -691,7 +689,9 @@ def look(main, here, cpu):
         text = "But the process is computing, so nothing is wrong so far."
         found = found and found._replace(lasts=False, lines=[found.lines[0], text])
     elif not found:
-        lines = [f"  {thread.name}: {thread.at()}" for thread in threads()]
+        busy = call.site and call.site.session in ASKED
+        why = "All threads of its session seem to be in use." if busy else why
+        lines = sorted({f"  {thread.name}: {thread.at()}" for thread in threads()})
         found = Finding(False, [f"{why} The threads are here:", *lines], None, None, False)
     if found and call.found and found.size != call.found.size:
         call.moved = time.perf_counter()

@@ -127,8 +127,8 @@ def epochs_not_initialized(fixed):
     """BLOCKED It needs 4 elements of the queue "batch/fifo_queue", which has 0 (capacity 32).
     The QueueRunner of "batch/fifo_queue" is blocked, too.
     It needs 1 element of the queue "names", which has 0 (capacity 32).
-    The QueueRunner of "names" ended by an error: names/limit_epochs/epochs
-    REMOVE_ITS_CAUSE"""
+    The QueueRunner of "names" ended by an error: names/limit_epochs/epochs. Run
+    tf.local_variables_initializer() REMOVE_ITS_CAUSE"""
     names = tf.train.string_input_producer(["a", "b"], num_epochs=9, name="names")
     batch = tf.train.batch([names.dequeue()], 4)
     run(batch, first=[tf.local_variables_initializer()] * fixed, coordinated=fixed)

@@ -146,7 +146,7 @@ def plain(stderr, broken):
         (r"doctor_patients\.py:\d+", "FILE"),
         (r"Ctrl-. ends the script\.", ""),
         (r"No line called sess\.run\(\) 50 times, .*? costs\.", ""),
-        (r"error: \w+: [^\"]*(names/limit_epochs/epochs).*?( Fix|$)", r"error: \1\2"),
+        (r"error: \w+: [^\"]*(names/limit_epochs/epochs).*?(\. Run tf)", r"error: \1\2"),
         (r"(/nowhere/a\.bin); No such file or directory", r"\1"),
         (r"`[^`]*`", "`CODE`"),
         (r"has made \d+ calls", "has made N calls"),
