@@ -390,6 +390,21 @@ def generator_waits(fixed):
     run(data.make_one_shot_iterator().get_next())
 
 
+def session_inside_a_reader(fixed):
+    """BLOCKED All threads of its session seem to be in use. The threads are here:
+    FUNCTION: FILE, `CODE`, in tensorflow.python.client.session.run()
+    MainThread: FILE, `CODE`, in tensorflow.python.client.session.run()
+    The QueueRunner of "queue": SESSION, `CODE`"""
+    one = tf.constant(1.0)
+    reader = element_of(lambda: 1 if fixed else sess.run(one))
+    _, _, dequeue = scalars(reader, runner=True)
+    with tf.Session(config=tf.ConfigProto(inter_op_parallelism_threads=1)) as sess:
+        coord = tf.train.Coordinator()
+        tf.train.start_queue_runners(sess, coord)
+        sess.run(dequeue)
+        coord.request_stop()
+
+
 def session_inside_a_function(fixed):
     """BLOCKED Its op "PyFunc" (PyFunc) waits for its Python function.
     FUNCTION IDLE, in tensorflow.python.client.session.run()."""

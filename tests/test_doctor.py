@@ -144,6 +144,7 @@ def plain(stderr, broken):
     text = " ".join(lines)
     for pattern, replacement in (
         (r"doctor_patients\.py:\d+", "FILE"),
+        (r"session\.py:\d+", "SESSION"),
         (r"Ctrl-. ends the script\.", ""),
         (r"No line called sess\.run\(\) 50 times, .*? costs\.", ""),
         (r"error: \w+: [^\"]*(names/limit_epochs/epochs).*?(\. Run tf)", r"error: \1\2"),
