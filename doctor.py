@@ -655,12 +655,12 @@ def watch():
     """Samples the threads and the queues at random moments, and looks for what is blocked."""
     here, looked, used = Call(""), 0, deque([(0, 0)], maxlen=4)
     while True:
-        time.sleep(RANDOM.expovariate(50))
+        time.sleep(RANDOM.expovariate(25))
         now, frames = time.perf_counter(), sys._current_frames()
         lines = {ident: lines_of(frame) for ident, frame in frames.items()}
         SAMPLES.extend((now, ident, at, RUNNING.get(ident)) for ident, at in lines.items() if at)
         calls = [call for call in list(RUNNING.values()) if call and call.site.count >= ENOUGH]
-        if calls and RANDOM.random() < 0.4:
+        if calls and RANDOM.random() < 0.5:
             QUEUES.append(sizes_of(calls[0].site.session) or {})
         if now - looked > 0.25 and MAIN in frames:  # not when Python itself ends
             looked, times = now, os.times()
